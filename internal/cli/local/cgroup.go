@@ -1,0 +1,209 @@
+package local
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroups is where this machine's cgroup hierarchies are mounted: one of v2, or
+// one for each controller of v1.
+type cgroups struct {
+	unified string   // v2's mount with all controllers; "" on v1
+	v1      []string // v1's mounts, duplicates left out
+}
+
+// findCgroups reads the mounts. A cgroup2 mount beside v1 controllers is left
+// alone: it holds no controller that a pod needs.
+func findCgroups() (*cgroups, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cg := &cgroups{}
+	var unified string
+	for s := bufio.NewScanner(f); s.Scan(); {
+		before, after, ok := strings.Cut(s.Text(), " - ")
+		fields, tail := strings.Fields(before), strings.Fields(after)
+		if !ok || len(fields) < 5 || len(tail) < 1 {
+			continue
+		}
+		switch tail[0] {
+		case "cgroup":
+			cg.v1 = append(cg.v1, fields[4])
+		case "cgroup2":
+			unified = fields[4]
+		}
+	}
+	slices.Sort(cg.v1)
+	cg.v1 = slices.Compact(cg.v1)
+	if len(cg.v1) == 0 {
+		cg.unified = unified
+	}
+	if len(cg.v1) == 0 && cg.unified == "" {
+		return nil, errors.New("no cgroup hierarchy is mounted; mount one below /sys/fs/cgroup")
+	}
+	return cg, nil
+}
+
+func (cg *cgroups) roots() []string {
+	if cg.unified != "" {
+		return []string{cg.unified}
+	}
+	return cg.v1
+}
+
+// parent is the cgroup that holds every local cluster.
+const parent = "clipper"
+
+func (c *Cluster) cgroup() string             { return filepath.Join(parent, c.Name) }
+func (c *Cluster) nodeCgroup(n string) string { return filepath.Join(c.cgroup(), n) }
+
+// make creates a cgroup in every hierarchy and hands v2's controllers down to it.
+func (cg *cgroups) make(path string) error {
+	for _, root := range cg.roots() {
+		dir := root
+		for _, part := range strings.Split(path, "/") {
+			if cg.unified != "" {
+				controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+				if err != nil {
+					return err
+				}
+				for _, name := range strings.Fields(string(controllers)) {
+					// A controller that cannot be handed down is one that pods do without.
+					_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
+				}
+			}
+			up := dir
+			dir = filepath.Join(dir, part)
+			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("creating a cgroup: %w", err)
+			}
+			if filepath.Base(root) == "cpuset" {
+				if err := inheritCpuset(up, dir); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// inheritCpuset fills in what a new cpuset of v1 lacks before a task may enter.
+func inheritCpuset(from, to string) error {
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		have, err := os.ReadFile(filepath.Join(to, name))
+		if err != nil || strings.TrimSpace(string(have)) != "" {
+			continue
+		}
+		up, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), up, 0); err != nil {
+			return fmt.Errorf("filling a cpuset: %w", err)
+		}
+	}
+	return nil
+}
+
+// enterThread moves the calling thread into a cgroup of every v1 hierarchy, so
+// that what it forks is born there.
+func (cg *cgroups) enterThread(path string) error {
+	tid := strconv.Itoa(unix.Gettid())
+	for _, root := range cg.v1 {
+		if err := os.WriteFile(filepath.Join(root, path, "tasks"), []byte(tid), 0); err != nil {
+			return fmt.Errorf("entering a cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// dirs returns all cgroups at and below path, children before parents.
+func (cg *cgroups) dirs(path string) []string {
+	var all []string
+	for _, root := range cg.roots() {
+		_ = filepath.WalkDir(filepath.Join(root, path), func(p string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				all = append(all, p)
+			}
+			return nil
+		})
+	}
+	slices.SortFunc(all, func(a, b string) int { return strings.Compare(b, a) })
+	return all
+}
+
+// pids returns every process at and below a cgroup.
+func (cg *cgroups) pids(path string) []int {
+	var pids []int
+	for _, dir := range cg.dirs(path) {
+		data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		for _, f := range strings.Fields(string(data)) {
+			if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids)
+}
+
+// kill ends every process at and below a cgroup, and waits until they are gone.
+func (cg *cgroups) kill(path string) error {
+	for range 100 { // what forks faster than it is killed is not ours
+		pids := cg.pids(path)
+		if len(pids) == 0 {
+			return nil
+		}
+		var fds []unix.PollFd
+		for _, pid := range pids {
+			// The pidfd is taken before the check, so that a pid that was
+			// given to another process meanwhile is not killed.
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				continue
+			}
+			if slices.Contains(cg.pids(path), pid) {
+				_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+				fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+			} else {
+				unix.Close(fd)
+			}
+		}
+		for i := range fds {
+			// A killed process ends at once, unless it hangs in the kernel.
+			if n, _ := unix.Poll(fds[i:i+1], 10_000); n == 0 {
+				return fmt.Errorf("a process of cgroup %s does not end after SIGKILL", path)
+			}
+			unix.Close(int(fds[i].Fd))
+		}
+	}
+	return fmt.Errorf("processes of cgroup %s come back faster than they are killed", path)
+}
+
+// remove deletes an empty tree of cgroups.
+func (cg *cgroups) remove(path string) error {
+	for _, dir := range cg.dirs(path) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+// trim removes the parent of all clusters when the last one is gone.
+func (cg *cgroups) trim() {
+	for _, root := range cg.roots() {
+		_ = os.Remove(filepath.Join(root, parent))
+	}
+}
