@@ -1,0 +1,40 @@
+package scheme
+
+import (
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+)
+
+func appsRows() []*Resource {
+	apps := func(r Resource) Resource {
+		r.Group, r.Version, r.Namespaced, r.Verbs, r.Prefix = "apps", "v1", true, everyVerb, r.Name
+		return r
+	}
+	all := []string{"all"}
+	return []*Resource{
+		row[appsv1.ControllerRevision, appsv1.ControllerRevisionList](apps(Resource{
+			Kind: "ControllerRevision", Name: "controllerrevisions", Singular: "controllerrevision",
+		})),
+		row[appsv1.DaemonSet, appsv1.DaemonSetList](apps(Resource{
+			Kind: "DaemonSet", Name: "daemonsets", Singular: "daemonset", ShortNames: []string{"ds"},
+			Categories: all, Subresources: []Subresource{status()}, Unvalidated: true,
+		})),
+		row[appsv1.Deployment, appsv1.DeploymentList](apps(Resource{
+			Kind: "Deployment", Name: "deployments", Singular: "deployment", ShortNames: []string{"deploy"},
+			Categories: all, Subresources: []Subresource{scale(), status()},
+		})),
+		row[appsv1.ReplicaSet, appsv1.ReplicaSetList](apps(Resource{
+			Kind: "ReplicaSet", Name: "replicasets", Singular: "replicaset", ShortNames: []string{"rs"},
+			Categories: all, Subresources: []Subresource{scale(), status()},
+			Fields: selectable(func(rs *appsv1.ReplicaSet, name string) (string, bool) {
+				return strconv.Itoa(int(rs.Status.Replicas)), name == "status.replicas"
+			}),
+			FieldNames: []string{"status.replicas"},
+		})),
+		row[appsv1.StatefulSet, appsv1.StatefulSetList](apps(Resource{
+			Kind: "StatefulSet", Name: "statefulsets", Singular: "statefulset", ShortNames: []string{"sts"},
+			Categories: all, Subresources: []Subresource{scale(), status()}, Unvalidated: true,
+		})),
+	}
+}

@@ -1,0 +1,23 @@
+package scheme
+
+import networkingv1 "k8s.io/api/networking/v1"
+
+func networkingRows() []*Resource {
+	in := func(r Resource) Resource {
+		r.Group, r.Version, r.Verbs, r.Unvalidated = "networking.k8s.io", "v1", everyVerb, true
+		return r
+	}
+	return []*Resource{
+		row[networkingv1.IngressClass, networkingv1.IngressClassList](in(Resource{
+			Kind: "IngressClass", Name: "ingressclasses", Singular: "ingressclass", Prefix: "ingressclasses",
+		})),
+		row[networkingv1.Ingress, networkingv1.IngressList](in(Resource{
+			Kind: "Ingress", Name: "ingresses", Singular: "ingress", ShortNames: []string{"ing"},
+			Namespaced: true, Prefix: "ingress", Subresources: []Subresource{status()},
+		})),
+		row[networkingv1.NetworkPolicy, networkingv1.NetworkPolicyList](in(Resource{
+			Kind: "NetworkPolicy", Name: "networkpolicies", Singular: "networkpolicy", ShortNames: []string{"netpol"},
+			Namespaced: true, Prefix: "networkpolicies",
+		})),
+	}
+}
