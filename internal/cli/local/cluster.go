@@ -21,6 +21,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"clipper/internal/config"
 )
 
 // Dirs are the folders that hold all local clusters.
@@ -157,7 +159,7 @@ func (c *Cluster) LogFile(node string) string {
 
 // Socket returns the unix socket on which a node answers its machine's root.
 func (c *Cluster) Socket(node string) string {
-	return filepath.Join(c.NodeRunDir(node), "clipper.sock")
+	return filepath.Join(c.NodeRunDir(node), config.SocketName)
 }
 
 // The block's parts: nodes in the first /24, Services in a /20, pods in the
@@ -194,4 +196,20 @@ func nodeNames(cluster string, n int) []string {
 		names[i] = fmt.Sprintf("%s-%d", cluster, i+1)
 	}
 	return names
+}
+
+// NodeIP returns a node's address.
+func (c *Cluster) NodeIP(node string) netip.Addr { return c.nodeIP(node) }
+
+// Processes tells for each node whether its own process runs.
+func (c *Cluster) Processes() (map[string]bool, error) {
+	cg, err := findCgroups()
+	if err != nil {
+		return nil, err
+	}
+	running := map[string]bool{}
+	for _, n := range c.Nodes {
+		running[n] = len(cg.pids(c.nodeCgroup(n)+"/"+serverCgroup)) > 0
+	}
+	return running, nil
 }

@@ -38,7 +38,7 @@ type Options struct {
 	// Registries maps a registry's name to mirrors that are asked before it.
 	Registries map[string][]string
 	Debug      bool
-	// Program is the file to run for a node, with the argument "node".
+	// Program is the file to run for a node, with the argument "run-node".
 	Program string
 	// Progress is told, in a few words, of each step.
 	Progress func(step string)
@@ -180,7 +180,7 @@ func (c *Cluster) startNode(ctx context.Context, cg *cgroups, node string, o Opt
 		}
 	}
 
-	cmd := exec.Command(o.Program, "node", "--config", file)
+	cmd := exec.Command(o.Program, "run-node", "--config", file)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{ReadyFD - 3: told, ListenFD - 3: socket}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
