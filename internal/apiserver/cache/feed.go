@@ -1,0 +1,96 @@
+package cache
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// The window of a feed: at least minEvents; beyond that, nothing older than
+// maxAge, and not more than maxEvents or maxBytes of stored bytes.
+const (
+	minEvents = 128
+	maxEvents = 16384
+	maxBytes  = 8 << 20
+	maxAge    = time.Minute
+)
+
+// Names of narrower feeds: those of one object, one namespace, one value of
+// the indexed field.
+const (
+	byKey       = "k/"
+	byNamespace = "n/"
+	byIndex     = "i/"
+)
+
+// Event is one write of a resource.
+type Event struct {
+	Type     watch.EventType
+	Revision int64
+
+	entry, prev *Entry
+	resource    *Resource
+	at          time.Time
+
+	once sync.Once
+	left *Entry
+}
+
+// leaving is the last state that a selection saw of an object that left it.
+func (ev *Event) leaving() *Entry {
+	ev.once.Do(func() { ev.left = ev.resource.at(ev.prev, ev.Revision) })
+	return ev.left
+}
+
+// feed is a window of events and those who wait for the next one. The lock of
+// the resource guards it.
+type feed struct {
+	ring  []*Event // its length is a power of two
+	first uint64   // position of the oldest event
+	next  uint64   // position of the next event
+	bytes int
+	refs  int // watchers
+	bell  chan struct{}
+}
+
+func (f *feed) get(pos uint64) *Event { return f.ring[pos&uint64(len(f.ring)-1)] }
+
+// push appends an event and drops what no longer fits; it returns the newest
+// revision dropped, or 0.
+func (f *feed) push(ev *Event) (dropped int64) {
+	for n := f.next - f.first; n >= minEvents; n-- {
+		old := f.get(f.first)
+		if n < maxEvents && f.bytes+ev.entry.Size <= maxBytes && ev.at.Sub(old.at) <= maxAge {
+			break
+		}
+		dropped = old.Revision
+		f.bytes -= old.entry.Size
+		f.ring[f.first&uint64(len(f.ring)-1)] = nil
+		f.first++
+	}
+	if int(f.next-f.first) == len(f.ring) {
+		grown := make([]*Event, max(8, 2*len(f.ring)))
+		for p := f.first; p < f.next; p++ {
+			grown[p&uint64(len(grown)-1)] = f.get(p)
+		}
+		f.ring = grown
+	}
+	f.ring[f.next&uint64(len(f.ring)-1)] = ev
+	f.bytes += ev.entry.Size
+	f.next++
+	return dropped
+}
+
+// wake rings the bell now, or leaves it with those to ring at the batch's end.
+func (f *feed) wake(later *[]chan struct{}) {
+	if f.bell == nil {
+		return
+	}
+	if later == nil {
+		close(f.bell)
+	} else {
+		*later = append(*later, f.bell)
+	}
+	f.bell = nil
+}

@@ -1,0 +1,359 @@
+package cache
+
+import (
+	"context"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"clipper/internal/scheme"
+	"clipper/internal/store"
+
+	"github.com/google/btree"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// degree of the trees: small nodes, since a write after a snapshot copies the
+// nodes on its path.
+const degree = 16
+
+// item is a slot of a tree; the key stands beside the entry so that a search
+// touches no entries.
+type item struct {
+	key   string
+	entry *Entry
+}
+
+func less(a, b item) bool { return a.key < b.key }
+
+type tree = btree.BTreeG[item]
+
+// Resource is the state and the recent history of one row of the table.
+type Resource struct {
+	row     *scheme.Resource
+	cache   *Cache
+	prefix  string // of the store's keys
+	indexed string
+
+	mu    sync.RWMutex
+	tree  *tree
+	index *tree // keyed by index value, NUL, key; nil when nothing is indexed
+	all   *feed
+	feeds map[string]*feed // narrower feeds that have watchers
+	// epoch counts loads; watchers of an earlier one have lost their place.
+	epoch int
+	// last is the revision of the newest event, low the newest revision that
+	// is no longer (or was never) in the window.
+	last, low int64
+
+	snap atomic.Pointer[Snapshot]
+	kept []keptSnapshot
+}
+
+func newResource(c *Cache, row *scheme.Resource, indexed string) *Resource {
+	r := &Resource{
+		row: row, cache: c, prefix: row.Key("", ""), indexed: indexed,
+		all: &feed{}, feeds: map[string]*feed{},
+	}
+	r.plant()
+	return r
+}
+
+func (r *Resource) plant() {
+	r.tree = btree.NewG(degree, less)
+	if r.indexed != "" {
+		r.index = btree.NewG(degree, less)
+	}
+}
+
+// Row returns the stored row of the table.
+func (r *Resource) Row() *scheme.Resource { return r.row }
+
+// Get returns the newest state of an object by its key, or nil.
+func (r *Resource) Get(key string) *Entry {
+	r.mu.RLock()
+	it, _ := r.tree.Get(item{key: key})
+	r.mu.RUnlock()
+	return it.entry
+}
+
+// Key returns an Entry's key.
+func Key(namespace, name string) string {
+	if namespace == "" {
+		return name
+	}
+	return namespace + "/" + name
+}
+
+func indexKey(e *Entry) string { return e.index + "\x00" + e.Key }
+
+// reset replaces the whole state; watchers are ended.
+func (r *Resource) reset(entries []*Entry, revision int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plant()
+	for _, e := range entries {
+		r.tree.ReplaceOrInsert(item{e.Key, e})
+		if r.index != nil {
+			r.index.ReplaceOrInsert(item{indexKey(e), e})
+		}
+	}
+	r.snap.Store(nil)
+	r.last, r.low = revision, revision
+	r.endWatchers()
+}
+
+func (r *Resource) expire() {
+	r.mu.Lock()
+	r.endWatchers()
+	r.mu.Unlock()
+}
+
+func (r *Resource) endWatchers() {
+	r.epoch++
+	for _, f := range r.feeds {
+		f.wake(nil)
+	}
+	r.all.wake(nil)
+	r.all, r.feeds = &feed{}, map[string]*feed{}
+}
+
+// apply makes one write part of the state; mu is held.
+func (r *Resource) apply(se *store.Event) error {
+	if se.Revision <= r.last {
+		return nil // the load saw it already
+	}
+	key := strings.TrimPrefix(se.Key, r.prefix)
+	old, _ := r.tree.Get(item{key: key})
+	ev := &Event{Revision: se.Revision, prev: old.entry, resource: r}
+	switch {
+	case se.Deleted:
+		if old.entry == nil {
+			return nil
+		}
+		ev.Type = watch.Deleted
+		if se.Object == nil {
+			ev.entry = r.at(old.entry, se.Revision)
+		} else {
+			it := se.Item
+			it.Value = nil
+			e, err := r.entry(&it)
+			if err != nil {
+				return err
+			}
+			e.Size = old.entry.Size
+			ev.entry = e
+		}
+		r.tree.Delete(old)
+		if r.index != nil {
+			r.index.Delete(item{key: indexKey(old.entry)})
+		}
+	default:
+		e, err := r.entry(&se.Item)
+		if err != nil {
+			return err
+		}
+		ev.Type, ev.entry = watch.Modified, e
+		if old.entry == nil {
+			ev.Type = watch.Added
+		}
+		r.tree.ReplaceOrInsert(item{key, e})
+		if r.index != nil {
+			if old.entry != nil && old.entry.index != e.index {
+				r.index.Delete(item{key: indexKey(old.entry)})
+			}
+			r.index.ReplaceOrInsert(item{indexKey(e), e})
+		}
+	}
+	r.last = se.Revision
+	r.snap.Store(nil)
+	r.publish(ev)
+	return nil
+}
+
+// publish appends the event to every feed it belongs to.
+func (r *Resource) publish(ev *Event) {
+	ev.at = r.cache.clock.Now()
+	if low := r.all.push(ev); low > 0 {
+		r.low = low
+	}
+	r.all.wake(&r.cache.wakes)
+	if len(r.feeds) == 0 {
+		return
+	}
+	r.offer(byKey+ev.entry.Key, ev)
+	if i := strings.IndexByte(ev.entry.Key, '/'); i >= 0 {
+		r.offer(byNamespace+ev.entry.Key[:i], ev)
+	}
+	if r.indexed != "" {
+		r.offer(byIndex+ev.entry.index, ev)
+		if ev.prev != nil && ev.prev.index != ev.entry.index {
+			r.offer(byIndex+ev.prev.index, ev)
+		}
+	}
+}
+
+func (r *Resource) offer(name string, ev *Event) {
+	if f := r.feeds[name]; f != nil {
+		f.push(ev)
+		f.wake(&r.cache.wakes)
+	}
+}
+
+// Snapshot is the state of a resource at one revision. It never changes.
+type Snapshot struct {
+	// Revision is the newest whose state this is.
+	Revision    int64
+	tree, index *tree
+	last        int64
+}
+
+// Snapshot returns the newest state.
+func (r *Resource) Snapshot() *Snapshot {
+	// What the cache held wholly before the look at the tree is in the tree.
+	revision := r.cache.revision.Load()
+	s := r.snap.Load()
+	if s == nil {
+		r.mu.Lock()
+		s = r.snapshotLocked()
+		r.mu.Unlock()
+	}
+	if revision <= s.Revision {
+		return s
+	}
+	c := *s
+	c.Revision = revision
+	return &c
+}
+
+func (r *Resource) snapshotLocked() *Snapshot {
+	if s := r.snap.Load(); s != nil {
+		return s
+	}
+	s := &Snapshot{Revision: r.last, last: r.last, tree: r.tree.Clone()}
+	if r.index != nil {
+		s.index = r.index.Clone()
+	}
+	r.snap.Store(s)
+	return s
+}
+
+// keepFor and keepMost bound the snapshots kept for lists in pages.
+const (
+	keepFor  = 5 * time.Minute
+	keepMost = 8
+)
+
+type keptSnapshot struct {
+	*Snapshot
+	until time.Time
+}
+
+// Keep holds a snapshot for At, for a while: a list in pages will come back.
+func (r *Resource) Keep(s *Snapshot) {
+	now := r.cache.clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.kept[:0]
+	for _, k := range r.kept {
+		if now.Before(k.until) && k.Revision != s.Revision {
+			kept = append(kept, k)
+		}
+	}
+	if len(kept) == keepMost {
+		kept = append(kept[:0], kept[1:]...)
+	}
+	clear(r.kept[len(kept):])
+	r.kept = append(kept, keptSnapshot{s, now.Add(keepFor)})
+}
+
+// At returns the state at a past revision: from memory if it is the newest or
+// kept, or else from the store. Errors: Expired, TooLarge.
+func (r *Resource) At(ctx context.Context, revision int64) (*Snapshot, error) {
+	if err := r.cache.WaitFor(ctx, revision); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	if revision >= r.last {
+		s := *r.snapshotLocked()
+		r.mu.Unlock()
+		s.Revision = revision
+		return &s, nil
+	}
+	for _, k := range r.kept {
+		if k.Revision == revision {
+			r.mu.Unlock()
+			return k.Snapshot, nil
+		}
+	}
+	r.mu.Unlock()
+	return r.read(ctx, revision)
+}
+
+// read makes a snapshot of what the store remembers.
+func (r *Resource) read(ctx context.Context, revision int64) (*Snapshot, error) {
+	p, err := r.cache.store.List(ctx, store.Range{Prefix: r.prefix, Revision: revision})
+	if err != nil {
+		return nil, storeError(err, revision)
+	}
+	s := &Snapshot{Revision: revision, last: revision, tree: btree.NewG(degree, less)}
+	if r.indexed != "" {
+		s.index = btree.NewG(degree, less)
+	}
+	for i := range p.Items {
+		e, err := r.entry(&p.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		s.tree.ReplaceOrInsert(item{e.Key, e})
+		if s.index != nil {
+			s.index.ReplaceOrInsert(item{indexKey(e), e})
+		}
+	}
+	return s, nil
+}
+
+// Get returns an object by its key, or nil.
+func (s *Snapshot) Get(key string) *Entry {
+	it, _ := s.tree.Get(item{key: key})
+	return it.entry
+}
+
+// Len returns how many objects there are.
+func (s *Snapshot) Len() int { return s.tree.Len() }
+
+// Ascend calls f with the entries that the scope of sel covers (its namespace,
+// name or index value, not its other requirements), in order of their keys,
+// from the key start on, until f returns false.
+func (s *Snapshot) Ascend(sel *Selection, start string, f func(*Entry) bool) {
+	switch {
+	case sel.name != "" && (sel.namespace != "" || !sel.namespaced):
+		if e := s.Get(Key(sel.namespace, sel.name)); e != nil && e.Key >= start {
+			f(e)
+		}
+	case sel.byIndex && s.index != nil:
+		prefix := sel.index + "\x00"
+		from := prefix + max(sel.prefix(), start)
+		s.index.AscendGreaterOrEqual(item{key: from}, func(it item) bool {
+			if !strings.HasPrefix(it.key, prefix) || !strings.HasPrefix(it.entry.Key, sel.prefix()) {
+				return false
+			}
+			return f(it.entry)
+		})
+	default:
+		prefix := sel.prefix()
+		s.tree.AscendGreaterOrEqual(item{key: max(prefix, start)}, func(it item) bool {
+			return strings.HasPrefix(it.key, prefix) && f(it.entry)
+		})
+	}
+}
+
+// since returns the position of the first event after a revision; mu is held.
+func (r *Resource) since(revision int64) uint64 {
+	f := r.all
+	n := int(f.next - f.first)
+	i := sort.Search(n, func(i int) bool { return f.get(f.first+uint64(i)).Revision > revision })
+	return f.first + uint64(i)
+}

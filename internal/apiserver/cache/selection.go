@@ -1,0 +1,102 @@
+package cache
+
+import (
+	"clipper/internal/scheme"
+
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+)
+
+// Selection is the part of a resource that a list or a watch is about.
+type Selection struct {
+	row             *scheme.Resource
+	namespaced      bool
+	namespace, name string
+	byIndex         bool
+	index           string
+	label           labels.Selector     // nil selects all
+	reqs            fields.Requirements // what the scope above does not say
+}
+
+// Select narrows a resource to a namespace (empty is all), labels and fields
+// (nil is all). Requirements that name one object, one namespace or one value
+// of the indexed field make the scope that is looked at smaller.
+func (r *Resource) Select(namespace string, label labels.Selector, field fields.Selector) *Selection {
+	s := &Selection{row: r.row, namespaced: r.row.Namespaced, namespace: namespace}
+	if label != nil && !label.Empty() {
+		s.label = label
+	}
+	if field == nil || field.Empty() {
+		return s
+	}
+	for _, q := range field.Requirements() {
+		exact := q.Operator == selection.Equals || q.Operator == selection.DoubleEquals
+		switch {
+		case exact && q.Field == "metadata.name" && s.name == "" && q.Value != "":
+			s.name = q.Value
+		case exact && q.Field == "metadata.namespace" && s.namespaced && (s.namespace == "" || s.namespace == q.Value) && q.Value != "":
+			s.namespace = q.Value
+		case exact && r.indexed != "" && q.Field == r.indexed && !s.byIndex:
+			s.byIndex, s.index = true, q.Value
+		default:
+			s.reqs = append(s.reqs, q)
+		}
+	}
+	return s
+}
+
+// Whole tells whether the selection asks nothing beyond a namespace.
+func (s *Selection) Whole() bool {
+	return s.label == nil && len(s.reqs) == 0 && s.name == "" && !s.byIndex
+}
+
+// Everything tells whether every entry of the scope matches.
+func (s *Selection) everything() bool { return s.Whole() && s.namespace == "" }
+
+func (s *Selection) prefix() string {
+	if s.namespace == "" {
+		return ""
+	}
+	return s.namespace + "/"
+}
+
+// feed names the narrowest feed that holds all events of the selection; empty
+// is the whole resource's.
+func (s *Selection) feed() string {
+	switch {
+	case s.name != "" && (s.namespace != "" || !s.namespaced):
+		return byKey + Key(s.namespace, s.name)
+	case s.byIndex:
+		return byIndex + s.index
+	case s.namespace != "":
+		return byNamespace + s.namespace
+	}
+	return ""
+}
+
+// Matches tells whether the entry is selected.
+func (s *Selection) Matches(e *Entry) bool {
+	if s.name != "" && e.meta.GetName() != s.name {
+		return false
+	}
+	if s.namespace != "" && e.meta.GetNamespace() != s.namespace {
+		return false
+	}
+	if s.byIndex && e.index != s.index {
+		return false
+	}
+	if s.label != nil && !s.label.Matches(e.labels()) {
+		return false
+	}
+	if len(s.reqs) == 0 {
+		return true
+	}
+	have := s.row.Fields(e.Object)
+	for _, q := range s.reqs {
+		if (have.Get(q.Field) == q.Value) == (q.Operator == selection.NotEquals) {
+			return false
+		}
+	}
+	return true
+}

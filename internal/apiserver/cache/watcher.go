@@ -1,0 +1,216 @@
+package cache
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// WatchOptions say where a watch starts.
+type WatchOptions struct {
+	// Revision after which to start; 0 is the present.
+	Revision int64
+	// Initial sends what exists first, as ADDED, and starts from there;
+	// Revision is then the least that must be included.
+	Initial bool
+}
+
+// Delivery is what a watcher is told. For DELETED, Entry is the last state
+// that the watcher's selection saw, at the revision of the change.
+type Delivery struct {
+	Type  watch.EventType
+	Entry *Entry
+}
+
+// Watcher reads the events of a selection at its own pace. One goroutine uses
+// it at a time; Close must be called.
+type Watcher struct {
+	r     *Resource
+	sel   *Selection
+	name  string
+	feed  *feed
+	pos   uint64
+	epoch int
+
+	// backlog precedes the feed: either the state the watch started with, or
+	// the events of the window that a narrower feed does not hold.
+	snapshot *Snapshot
+	after    string
+	backlog  []*Event
+
+	// initial is the revision of the snapshot, until InitialDone was told.
+	initial int64
+	batch   []*Event
+	seen    int64
+}
+
+// batchEvents is how many events a watcher takes at once.
+const batchEvents = 256
+
+// Watch starts a watch. Errors: Expired, TooLarge.
+func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*Watcher, error) {
+	if o.Revision > 0 {
+		if err := r.cache.WaitFor(ctx, o.Revision); err != nil {
+			return nil, err
+		}
+	} else if err := r.cache.WaitFresh(ctx); err != nil {
+		return nil, err
+	}
+	present := r.cache.revision.Load()
+	w := &Watcher{r: r, sel: sel, name: sel.feed()}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w.epoch, w.feed = r.epoch, r.all
+	if !o.Initial && o.Revision > 0 && o.Revision < r.low {
+		return nil, Expired(o.Revision, r.low)
+	}
+	start := r.all.next
+	if o.Initial {
+		w.snapshot = r.snapshotLocked()
+		w.initial = max(present, w.snapshot.Revision)
+		w.seen = w.initial
+	} else if o.Revision > 0 {
+		start = r.since(o.Revision)
+		w.seen = o.Revision
+	} else {
+		w.seen = max(present, r.last)
+	}
+	w.pos = start
+	if w.name == "" {
+		r.all.refs++
+		return w, nil
+	}
+	for p := start; p < r.all.next; p++ {
+		w.backlog = append(w.backlog, r.all.get(p))
+	}
+	if w.feed = r.feeds[w.name]; w.feed == nil {
+		w.feed = &feed{}
+		r.feeds[w.name] = w.feed
+	}
+	w.feed.refs++
+	w.pos = w.feed.next
+	return w, nil
+}
+
+// Close releases the watcher's place.
+func (w *Watcher) Close() {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	if w.feed.refs--; w.feed.refs == 0 && w.name != "" && w.r.feeds[w.name] == w.feed {
+		delete(w.r.feeds, w.name)
+	}
+}
+
+// Next appends to buf what happened since the last call. When that is nothing,
+// the channel is closed as soon as Next is worth another call. An error
+// (Expired) ends the watch.
+func (w *Watcher) Next(buf []Delivery) ([]Delivery, <-chan struct{}, error) {
+	n := len(buf)
+	if w.snapshot != nil {
+		if buf = w.state(buf); len(buf) > n {
+			return buf, nil, nil
+		}
+	}
+	for {
+		if len(w.backlog) > 0 {
+			k := min(len(w.backlog), batchEvents)
+			buf = w.filter(buf, w.backlog[:k])
+			if w.backlog = w.backlog[k:]; len(w.backlog) == 0 {
+				w.backlog = nil
+			}
+		} else {
+			bell, err := w.take()
+			if bell != nil || err != nil {
+				return buf, bell, err
+			}
+			buf = w.filter(buf, w.batch)
+			clear(w.batch)
+		}
+		if len(buf) > n {
+			return buf, nil, nil
+		}
+	}
+}
+
+// take fills batch from the feed, or returns the bell to wait for.
+func (w *Watcher) take() (<-chan struct{}, error) {
+	w.batch = w.batch[:0]
+	// What the cache holds wholly now is in the feed by the time of the lock.
+	present := w.r.cache.revision.Load()
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	f := w.feed
+	if w.epoch != w.r.epoch || w.pos < f.first {
+		return nil, Expired(w.seen, w.r.low)
+	}
+	if w.pos == f.next {
+		w.seen = max(w.seen, present)
+		if f.bell == nil {
+			f.bell = make(chan struct{})
+		}
+		return f.bell, nil
+	}
+	for end := min(f.next, w.pos+batchEvents); w.pos < end; w.pos++ {
+		w.batch = append(w.batch, f.get(w.pos))
+	}
+	return nil, nil
+}
+
+// Progress returns the newest revision up to which the watcher has been told
+// everything, for bookmarks. It is right after a Next that had nothing to tell.
+func (w *Watcher) Progress() int64 { return w.seen }
+
+// InitialDone returns, once, the revision of the state the watch started with,
+// after the last of its objects was told; 0 otherwise.
+func (w *Watcher) InitialDone() int64 {
+	if w.snapshot != nil || w.initial == 0 {
+		return 0
+	}
+	r := w.initial
+	w.initial = 0
+	return r
+}
+
+// state appends the next part of the state the watch started with.
+func (w *Watcher) state(buf []Delivery) []Delivery {
+	n, done := len(buf), true
+	w.snapshot.Ascend(w.sel, w.after, func(e *Entry) bool {
+		if len(buf)-n == batchEvents {
+			w.after, done = e.Key, false
+			return false
+		}
+		if w.sel.Matches(e) {
+			buf = append(buf, Delivery{watch.Added, e})
+		}
+		return true
+	})
+	if done {
+		w.snapshot = nil
+	}
+	return buf
+}
+
+// filter appends what events mean to the selection.
+func (w *Watcher) filter(buf []Delivery, events []*Event) []Delivery {
+	all := w.sel.everything()
+	for _, ev := range events {
+		w.seen = ev.Revision
+		if all {
+			buf = append(buf, Delivery{ev.Type, ev.entry})
+			continue
+		}
+		before := ev.prev != nil && w.sel.Matches(ev.prev)
+		now := ev.Type != watch.Deleted && w.sel.Matches(ev.entry)
+		switch {
+		case now && before:
+			buf = append(buf, Delivery{watch.Modified, ev.entry})
+		case now:
+			buf = append(buf, Delivery{watch.Added, ev.entry})
+		case before && ev.Type == watch.Deleted:
+			buf = append(buf, Delivery{watch.Deleted, ev.entry})
+		case before:
+			buf = append(buf, Delivery{watch.Deleted, ev.leaving()})
+		}
+	}
+	return buf
+}
