@@ -1,7 +1,9 @@
-// Package embedded carries kubectl inside clipper, compressed.
+// Package embedded holds the programs that clipper carries inside, compressed:
+// kubectl, and the web server of the demo.
 package embedded
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -14,28 +16,34 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// The pattern also matches when kubectl.zst has not been built yet.
+// The pattern also matches when nothing has been packed yet.
 //
 //go:embed *
 var files embed.FS
 
-// ErrNotBuilt is returned when the program was built without its kubectl.
-var ErrNotBuilt = errors.New("this clipper was built without kubectl; build it with `make build`, or use a kubectl of your own")
+// ErrNotBuilt is returned when clipper was built without the program.
+var ErrNotBuilt = errors.New("this clipper was built without it; `make build` builds it whole")
+
+// Program returns a program's bytes.
+func Program(name string) ([]byte, error) {
+	packed, err := packed(name)
+	if err != nil {
+		return nil, err
+	}
+	return unpack(name, packed)
+}
 
 // Kubectl returns the path of an executable kubectl, unpacked into the user's
 // cache on first use. The file's name holds the hash of what was carried, so an
 // upgraded clipper never runs an older one's.
 func Kubectl() (string, error) {
-	packed, err := files.ReadFile("kubectl.zst")
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", ErrNotBuilt
-	}
+	packed, err := packed("kubectl")
 	if err != nil {
 		return "", err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		cache = os.TempDir()
+		return "", fmt.Errorf("kubectl is unpacked into the user's cache: %w", err)
 	}
 	sum := sha256.Sum256(packed)
 	dir := filepath.Join(cache, "clipper")
@@ -43,23 +51,40 @@ func Kubectl() (string, error) {
 	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 		return path, nil
 	}
-	return path, unpack(packed, dir, path)
+	data, err := unpack("kubectl", packed)
+	if err != nil {
+		return "", err
+	}
+	return path, install(data, dir, path)
 }
 
-func unpack(packed []byte, dir, path string) (err error) {
-	dec, err := zstd.NewReader(nil)
+func packed(name string) ([]byte, error) {
+	data, err := files.ReadFile(name + ".zst")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", name, ErrNotBuilt)
+	}
+	return data, err
+}
+
+func unpack(name string, packed []byte) ([]byte, error) {
+	dec, err := zstd.NewReader(bytes.NewReader(nil), zstd.WithDecoderConcurrency(1))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dec.Close()
 	data, err := dec.DecodeAll(packed, nil)
 	if err != nil {
-		return fmt.Errorf("unpacking kubectl: %w", err)
+		return nil, fmt.Errorf("unpacking %s: %w", name, err)
 	}
+	return data, nil
+}
+
+// install writes an executable under its final name in one step.
+func install(data []byte, dir, path string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".kubectl-*")
+	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {
 		return err
 	}
