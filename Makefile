@@ -1,0 +1,83 @@
+# Everything a developer types. `make help` explains it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+KUBERNETES := v1.36.3
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+NAME       ?= clipper
+PEER       ?=
+GOFLAGS    := -trimpath
+export CGO_ENABLED = 0
+
+kv      := k8s.io/component-base/version
+kflags  := -X $(kv).gitVersion=$(KUBERNETES) -X $(kv).gitMajor=1 -X $(kv).gitMinor=36 -X $(kv).gitTreeState=clean
+go-src  := $(shell find cmd internal -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
+emb     := internal/cli/embedded
+cri-emb := internal/cri/embedded
+
+.PHONY: help up down test test-unit build lint bench generate deps clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: build ## Build, start a cluster, deploy a demo and print what it answers
+	@bin/clipper start --name $(NAME)
+	@bin/clipper demo --name $(NAME)
+
+down: ## Delete the cluster that `make up` started
+	@bin/clipper delete --name $(NAME)
+
+test: build ## Run every test, those that boot real clusters included
+	@CLIPPER=$(CURDIR)/bin/clipper go test -timeout 14m -p 2 ./...
+
+lint: ## Check formatting, go vet and the import rules
+	@test -z "$$(gofmt -l cmd internal test)" || { echo "gofmt would change:"; gofmt -l cmd internal test; exit 1; }
+	@go vet ./...
+	@go test ./internal/lint
+
+bench: build ## Measure; PEER=folder runs upstream's binaries beside it
+	@CLIPPER=$(CURDIR)/bin/clipper PEER=$(PEER) go run ./test/bench
+
+build: bin/clipper ## Build bin/clipper, with all it carries
+
+generate: ## Write generated files anew: the OpenAPI documents
+	@go generate ./...
+
+# --- what clipper carries, compressed ---------------------------------------
+
+bin/clipper: $(go-src) $(emb)/kubectl.zst $(emb)/clipper-demo.zst $(cri-emb)/clipper-supervisor.zst
+	@echo "building $@"
+	@go build $(GOFLAGS) -ldflags "-s -w -X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o $@ ./cmd/clipper
+
+bin/kubectl: cmd/clipper-kubectl/main.go go.mod go.sum | deps
+	@echo "building $@ (upstream's commands; a minute or two the first time)"
+	@go build $(GOFLAGS) -ldflags "-s -w $(kflags)" -o $@ ./cmd/clipper-kubectl
+
+bin/clipper-demo: cmd/clipper-demo/main.go go.mod | deps
+	@echo "building $@"
+	@go build $(GOFLAGS) -ldflags "-s -w" -o $@ ./cmd/clipper-demo
+
+supervisor-src := $(shell find cmd/clipper-supervisor internal/cri/supervisor -name '*.go' -not -name '*_test.go' 2>/dev/null)
+bin/clipper-supervisor: $(supervisor-src) go.mod go.sum | deps
+	@echo "building $@"
+	@CGO_ENABLED=1 go build $(GOFLAGS) -tags "seccomp netgo osusergo" -ldflags "-s -w -linkmode external -extldflags -static" -o $@ ./cmd/clipper-supervisor
+
+$(emb)/%.zst: bin/%
+	@go run ./internal/pack $< $@ && touch $@
+$(cri-emb)/%.zst: bin/%
+	@go run ./internal/pack $< $@ && touch $@
+
+# --- what the system must have ------------------------------------------------
+
+deps:
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/dl"; exit 1; }
+	@missing=; \
+	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	[ -e /usr/include/seccomp.h ] || missing="$$missing libseccomp-dev"; \
+	[ -z "$$missing" ] || { echo "installing$$missing"; \
+	  if [ "$$(id -u)" != 0 ]; then echo "run this once as root: apt-get install -y$$missing"; exit 1; fi; \
+	  apt-get update -qq && apt-get install -y -qq$$missing >/dev/null; }
+
+clean: ## Remove what was built
+	@rm -rf bin $(emb)/*.zst $(cri-emb)/*.zst
