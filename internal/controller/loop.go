@@ -30,6 +30,7 @@ type Loop[K comparable] struct {
 	workers int
 	sync    func(context.Context, K) error
 	caches  []cache.DoneChecker
+	own     []cache.SharedIndexInformer
 
 	mu       sync.Mutex
 	ctx      context.Context // Run's, once the caches are synced
@@ -82,6 +83,11 @@ func (l *Loop[K]) Watch(informer cache.SharedIndexInformer, h cache.ResourceEven
 // Need makes Run wait for the informer's cache.
 func (l *Loop[K]) Need(informer cache.SharedIndexInformer) {
 	l.caches = append(l.caches, informer.HasSyncedChecker())
+}
+
+// Own makes Run run the informer, one that is not of a factory.
+func (l *Loop[K]) Own(informer cache.SharedIndexInformer) {
+	l.own = append(l.own, informer)
 }
 
 // Add has the key synced soon.
@@ -142,6 +148,11 @@ func (l *Loop[K]) hire() {
 
 // Run waits for the caches and then syncs keys until ctx ends.
 func (l *Loop[K]) Run(ctx context.Context) error {
+	var own sync.WaitGroup
+	defer own.Wait()
+	for _, informer := range l.own {
+		own.Go(func() { informer.RunWithContext(ctx) })
+	}
 	if !cache.WaitFor(ctx, "", l.caches...) {
 		return nil
 	}

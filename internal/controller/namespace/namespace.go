@@ -77,7 +77,7 @@ func (n *Controller) sync(ctx context.Context, name string) error {
 		ns = ns.DeepCopy()
 		ns.Status.Phase = corev1.NamespaceTerminating
 		if ns, err = n.Client.CoreV1().Namespaces().UpdateStatus(ctx, ns, metav1.UpdateOptions{}); err != nil {
-			return ignoreNotFound(err)
+			return controller.IgnoreNotFound(err)
 		}
 	}
 	found := n.empty(ctx, ns)
@@ -85,7 +85,7 @@ func (n *Controller) sync(ctx context.Context, name string) error {
 		ns = ns.DeepCopy()
 		ns.Status.Conditions = conditions
 		if ns, err = n.Client.CoreV1().Namespaces().UpdateStatus(ctx, ns, metav1.UpdateOptions{}); err != nil {
-			return ignoreNotFound(err)
+			return controller.IgnoreNotFound(err)
 		}
 	}
 	switch {
@@ -104,12 +104,5 @@ func (n *Controller) sync(ctx context.Context, name string) error {
 		return f == corev1.FinalizerKubernetes
 	})
 	_, err = n.Client.CoreV1().Namespaces().Finalize(ctx, ns, metav1.UpdateOptions{})
-	return ignoreNotFound(err)
-}
-
-func ignoreNotFound(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return controller.IgnoreNotFound(err)
 }
