@@ -1,0 +1,114 @@
+package ownership
+
+import (
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"clipper/internal/scheme"
+)
+
+const web = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: c, image: "nginx:1"}
+`
+
+func TestApply(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r := table.ByPath("apps", "v1", "deployments")
+
+	created, warnings, err := tr.Apply(r, "", r.New(), []byte(web), "alice", false, scheme.Strict)
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(warnings, err)
+	}
+	d := created.(*appsv1.Deployment)
+	if *d.Spec.Replicas != 2 || d.Spec.Template.Spec.Containers[0].Image != "nginx:1" || d.Kind != "Deployment" {
+		t.Errorf("created %+v", d)
+	}
+	if len(d.ManagedFields) != 1 || d.ManagedFields[0].Manager != "alice" || d.ManagedFields[0].Operation != metav1.ManagedFieldsOperationApply {
+		t.Errorf("managedFields %+v", d.ManagedFields)
+	}
+
+	// Another manager may not take the field without force.
+	other := strings.Replace(web, "replicas: 2", "replicas: 3", 1)
+	_, _, err = tr.Apply(r, "", d, []byte(other), "bob", false, scheme.Strict)
+	if !apierrors.IsConflict(err) {
+		t.Fatalf("error %v", err)
+	}
+	if want := `Apply failed with 1 conflict: conflict with "alice": .spec.replicas`; err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	forced, _, err := tr.Apply(r, "", d, []byte(other), "bob", true, scheme.Strict)
+	if err != nil || *forced.(*appsv1.Deployment).Spec.Replicas != 3 {
+		t.Fatalf("forced: %v", err)
+	}
+
+	// A plain write of a tracked object takes the fields it changes.
+	scaled := d.DeepCopy()
+	scaled.Spec.Replicas = new(int32(7))
+	updated, err := tr.Update(r, "", d, scaled, "carol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = tr.Apply(r, "", updated, []byte(web), "alice", false, scheme.Strict)
+	if want := `Apply failed with 1 conflict: conflict with "carol" using apps/v1: .spec.replicas`; err == nil || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+
+	_, _, err = tr.Apply(r, "", r.New(), []byte(web+"  foo: 1\n"), "alice", false, scheme.Strict)
+	if err == nil || !strings.Contains(err.Error(), "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema") {
+		t.Errorf("unknown field: %v", err)
+	}
+}
+
+func TestFirstApplyOfUntracked(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r := table.ByPath("apps", "v1", "deployments")
+	obj, _, err := table.Decode([]byte(web), scheme.YAML, r.GroupVersionKind(), scheme.Strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tr.Update(r, "", r.New(), obj, "kubectl-create"); err != nil || Tracked(out) {
+		t.Fatalf("an object that was never applied is tracked: %v", err)
+	}
+	out, _, err := tr.Apply(r, "", obj, []byte(web), "alice", false, scheme.Strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	managers := map[string]bool{}
+	for _, m := range out.(*appsv1.Deployment).ManagedFields {
+		managers[m.Manager] = true
+	}
+	if !managers["alice"] || !managers["before-first-apply"] {
+		t.Errorf("managers %v", managers)
+	}
+	// What the manager no longer applies goes, unless it has another owner.
+	if got := obj.(*appsv1.Deployment).ManagedFields; len(got) != 0 {
+		t.Errorf("live object was changed: %v", got)
+	}
+}
+
+func BenchmarkFirstApply(b *testing.B) {
+	table := scheme.New()
+	r := table.ByPath("apps", "v1", "deployments")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := New(table).Apply(r, "", r.New(), []byte(web), "alice", false, scheme.Strict); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
