@@ -16,7 +16,7 @@ go-src  := $(shell find cmd internal -name '*.go' -not -name '*_test.go' 2>/dev/
 emb     := internal/cli/embedded
 cri-emb := internal/cri/embedded
 
-.PHONY: help up down test test-unit build lint bench generate deps clean
+.PHONY: help up down test test-unit build lint bench generate supervisor deps clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,7 +61,9 @@ bin/clipper-demo: cmd/clipper-demo/main.go go.mod | deps
 supervisor-src := $(shell find cmd/clipper-supervisor internal/cri/supervisor -name '*.go' -not -name '*_test.go' 2>/dev/null)
 bin/clipper-supervisor: $(supervisor-src) go.mod go.sum | deps
 	@echo "building $@"
-	@CGO_ENABLED=1 go build $(GOFLAGS) -tags "seccomp netgo osusergo" -ldflags "-s -w -linkmode external -extldflags -static" -o $@ ./cmd/clipper-supervisor
+	@CGO_ENABLED=1 go build $(GOFLAGS) -tags "seccomp netgo osusergo runc_nocriu" -ldflags "-s -w -linkmode external -extldflags -static" -o $@ ./cmd/clipper-supervisor
+
+supervisor: $(cri-emb)/clipper-supervisor.zst ## Build the process that holds containers, ready to embed
 
 $(emb)/%.zst: bin/%
 	@go run ./internal/pack $< $@ && touch $@
