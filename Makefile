@@ -28,7 +28,7 @@ up: build ## Build, start a cluster, deploy a demo and print what it answers
 down: ## Delete the cluster that `make up` started
 	@bin/clipper delete --name $(NAME)
 
-test: build ## Run every test, those that boot real clusters included
+test: build test-images ## Run every test, those that boot real clusters included
 	@CLIPPER=$(CURDIR)/bin/clipper go test -timeout 14m -p 2 ./...
 
 lint: ## Check formatting, go vet and the import rules
@@ -69,6 +69,18 @@ $(emb)/%.zst: bin/%
 	@go run ./internal/pack $< $@ && touch $@
 $(cri-emb)/%.zst: bin/%
 	@go run ./internal/pack $< $@ && touch $@
+
+# --- what tests run: stand-in images, built here ------------------------------
+
+.PHONY: test-images
+test-images: bin/test-images.tar
+
+bin/test-images.tar: test/image/main.go test/image/web/main.go go.mod
+	@[ -e bin/busybox ] || { mkdir -p bin/deb; \
+	  (cd bin/deb && { apt-get download -qq busybox-static 2>/dev/null || { apt-get update -qq && apt-get download -qq busybox-static; }; } && dpkg -x busybox-static_*.deb .); \
+	  cp bin/deb/bin/busybox bin/busybox 2>/dev/null || cp bin/deb/usr/bin/busybox bin/busybox; rm -rf bin/deb; }
+	@go build $(GOFLAGS) -ldflags "-s -w" -o bin/test-web ./test/image/web
+	@go run ./test/image -web bin/test-web -busybox bin/busybox -o $@
 
 # --- what the system must have ------------------------------------------------
 
