@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,13 +23,18 @@ import (
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 )
 
+var findTestdata = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/api").Output()
+	return filepath.Join(strings.TrimSpace(string(out)), "testdata", "HEAD"), err
+})
+
 // testdata returns the folder of upstream's own encodings of every kind.
 func testdata(t testing.TB) string {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/api").Output()
+	dir, err := findTestdata()
 	if err != nil {
 		t.Fatalf("find k8s.io/api: %v", err)
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "testdata", "HEAD")
+	return dir
 }
 
 func TestUpstreamEncodings(t *testing.T) {
@@ -264,4 +270,22 @@ func TestStored(t *testing.T) {
 	if err != nil || !cmp.Equal(got, runtime.Object(cm)) {
 		t.Errorf("got %v, error %v", got, err)
 	}
+}
+
+// examples returns an empty object of the row and the one of upstream's
+// encodings, in which every field is set.
+func examples(t testing.TB, r *Resource) []runtime.Object {
+	group := r.Group
+	if group == "" {
+		group = "core"
+	}
+	b, err := os.ReadFile(filepath.Join(testdata(t), group+"."+r.Version+"."+r.Kind+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := r.New()
+	if _, err := unmarshalText(full, b, JSON, Ignore); err != nil {
+		t.Fatal(err)
+	}
+	return []runtime.Object{r.New(), full}
 }

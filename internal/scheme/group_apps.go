@@ -18,14 +18,17 @@ func appsRows() []*Resource {
 		})),
 		row[appsv1.DaemonSet, appsv1.DaemonSetList](apps(Resource{
 			Kind: "DaemonSet", Name: "daemonsets", Singular: "daemonset", ShortNames: []string{"ds"},
+			Default:    defaulter(defaultDaemonSet),
 			Categories: all, Subresources: []Subresource{status()}, Unvalidated: true,
 		})),
 		row[appsv1.Deployment, appsv1.DeploymentList](apps(Resource{
 			Kind: "Deployment", Name: "deployments", Singular: "deployment", ShortNames: []string{"deploy"},
+			Default:    defaulter(defaultDeployment),
 			Categories: all, Subresources: []Subresource{scale(), status()},
 		})),
 		row[appsv1.ReplicaSet, appsv1.ReplicaSetList](apps(Resource{
 			Kind: "ReplicaSet", Name: "replicasets", Singular: "replicaset", ShortNames: []string{"rs"},
+			Default:    defaulter(defaultReplicaSet),
 			Categories: all, Subresources: []Subresource{scale(), status()},
 			Fields: selectable(func(rs *appsv1.ReplicaSet, name string) (string, bool) {
 				return strconv.Itoa(int(rs.Status.Replicas)), name == "status.replicas"
@@ -34,6 +37,7 @@ func appsRows() []*Resource {
 		})),
 		row[appsv1.StatefulSet, appsv1.StatefulSetList](apps(Resource{
 			Kind: "StatefulSet", Name: "statefulsets", Singular: "statefulset", ShortNames: []string{"sts"},
+			Default:    defaulter(defaultStatefulSet),
 			Categories: all, Subresources: []Subresource{scale(), status()}, Unvalidated: true,
 		})),
 	}

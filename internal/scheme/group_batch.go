@@ -15,9 +15,11 @@ func batchRows() []*Resource {
 	return []*Resource{
 		row[batchv1.CronJob, batchv1.CronJobList](in(Resource{
 			Kind: "CronJob", Name: "cronjobs", Singular: "cronjob", ShortNames: []string{"cj"},
+			Default: defaulter(defaultCronJob),
 		})),
 		row[batchv1.Job, batchv1.JobList](in(Resource{
 			Kind: "Job", Name: "jobs", Singular: "job",
+			Default: defaulter(defaultJob),
 			Fields: selectable(func(j *batchv1.Job, name string) (string, bool) {
 				return strconv.Itoa(int(j.Status.Succeeded)), name == "status.successful"
 			}),

@@ -18,6 +18,7 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.Endpoints, corev1.EndpointsList](core(Resource{
 			Kind: "Endpoints", Name: "endpoints", Singular: "endpoints", ShortNames: []string{"ep"},
+			Default:    defaulter(defaultEndpoints),
 			Namespaced: true, Verbs: everyVerb, Prefix: "services/endpoints",
 		})),
 		row[corev1.Event, corev1.EventList](core(Resource{
@@ -31,10 +32,12 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.LimitRange, corev1.LimitRangeList](core(Resource{
 			Kind: "LimitRange", Name: "limitranges", Singular: "limitrange", ShortNames: []string{"limits"},
+			Default:    defaulter(defaultLimitRange),
 			Namespaced: true, Verbs: everyVerb, Prefix: "limitranges", Unvalidated: true,
 		})),
 		row[corev1.Namespace, corev1.NamespaceList](core(Resource{
 			Kind: "Namespace", Name: "namespaces", Singular: "namespace", ShortNames: []string{"ns"},
+			Default: defaulter(defaultNamespace),
 			// A collection of namespaces is not deleted at one go.
 			Verbs:  []string{"create", "delete", "get", "list", "patch", "update", "watch"},
 			Prefix: "namespaces",
@@ -45,7 +48,8 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.Node, corev1.NodeList](core(Resource{
 			Kind: "Node", Name: "nodes", Singular: "node", ShortNames: []string{"no"},
-			Verbs: everyVerb, Prefix: "minions",
+			Default: defaulter(defaultNode),
+			Verbs:   everyVerb, Prefix: "minions",
 			Subresources: []Subresource{
 				{Name: "proxy", Kind: coreKind("NodeProxyOptions"), Verbs: proxyVerbs}, status(),
 			},
@@ -53,16 +57,19 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.PersistentVolumeClaim, corev1.PersistentVolumeClaimList](core(Resource{
 			Kind: "PersistentVolumeClaim", Name: "persistentvolumeclaims", Singular: "persistentvolumeclaim",
+			Default:    defaulter(defaultPersistentVolumeClaim),
 			ShortNames: []string{"pvc"}, Namespaced: true, Verbs: everyVerb, Prefix: "persistentvolumeclaims",
 			Subresources: []Subresource{status()},
 		})),
 		row[corev1.PersistentVolume, corev1.PersistentVolumeList](core(Resource{
 			Kind: "PersistentVolume", Name: "persistentvolumes", Singular: "persistentvolume",
+			Default:    defaulter(defaultPersistentVolume),
 			ShortNames: []string{"pv"}, Verbs: everyVerb, Prefix: "persistentvolumes",
 			Subresources: []Subresource{status()},
 		})),
 		row[corev1.Pod, corev1.PodList](core(Resource{
 			Kind: "Pod", Name: "pods", Singular: "pod", ShortNames: []string{"po"}, Categories: []string{"all"},
+			Default:    defaulter(defaultPod),
 			Namespaced: true, Verbs: everyVerb, Prefix: "pods",
 			Subresources: []Subresource{
 				{Name: "attach", Kind: coreKind("PodAttachOptions"), Verbs: connect},
@@ -83,10 +90,12 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.PodTemplate, corev1.PodTemplateList](core(Resource{
 			Kind: "PodTemplate", Name: "podtemplates", Singular: "podtemplate",
+			Default:    defaulter(defaultPodTemplate),
 			Namespaced: true, Verbs: everyVerb, Prefix: "podtemplates", Unvalidated: true,
 		})),
 		row[corev1.ReplicationController, corev1.ReplicationControllerList](core(Resource{
 			Kind: "ReplicationController", Name: "replicationcontrollers", Singular: "replicationcontroller",
+			Default:    defaulter(defaultReplicationController),
 			ShortNames: []string{"rc"}, Categories: []string{"all"},
 			Namespaced: true, Verbs: everyVerb, Prefix: "controllers", Unvalidated: true,
 			Subresources: []Subresource{scale(), status()},
@@ -97,11 +106,13 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.ResourceQuota, corev1.ResourceQuotaList](core(Resource{
 			Kind: "ResourceQuota", Name: "resourcequotas", Singular: "resourcequota", ShortNames: []string{"quota"},
+			Default:    defaulter(defaultResourceQuota),
 			Namespaced: true, Verbs: everyVerb, Prefix: "resourcequotas",
 			Subresources: []Subresource{status()},
 		})),
 		row[corev1.Secret, corev1.SecretList](core(Resource{
 			Kind: "Secret", Name: "secrets", Singular: "secret",
+			Default:    defaulter(defaultSecret),
 			Namespaced: true, Verbs: everyVerb, Prefix: "secrets",
 			Fields: selectable(func(s *corev1.Secret, name string) (string, bool) {
 				return string(s.Type), name == "type"
@@ -115,6 +126,7 @@ func coreRows() []*Resource {
 		})),
 		row[corev1.Service, corev1.ServiceList](core(Resource{
 			Kind: "Service", Name: "services", Singular: "service", ShortNames: []string{"svc"},
+			Default:    defaulter(defaultService),
 			Categories: []string{"all"}, Namespaced: true, Verbs: everyVerb, Prefix: "services/specs",
 			Subresources: []Subresource{
 				{Name: "proxy", Kind: coreKind("ServiceProxyOptions"), Verbs: proxyVerbs}, status(),

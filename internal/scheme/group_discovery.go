@@ -7,6 +7,7 @@ func discoveryRows() []*Resource {
 		row[discoveryv1.EndpointSlice, discoveryv1.EndpointSliceList](Resource{
 			Group: "discovery.k8s.io", Version: "v1",
 			Kind: "EndpointSlice", Name: "endpointslices", Singular: "endpointslice",
+			Default:    defaulter(defaultEndpointSlice),
 			Namespaced: true, Verbs: everyVerb, Prefix: "endpointslices",
 		}),
 	}

@@ -10,6 +10,7 @@ func networkingRows() []*Resource {
 	return []*Resource{
 		row[networkingv1.IngressClass, networkingv1.IngressClassList](in(Resource{
 			Kind: "IngressClass", Name: "ingressclasses", Singular: "ingressclass", Prefix: "ingressclasses",
+			Default: defaulter(defaultIngressClass),
 		})),
 		row[networkingv1.Ingress, networkingv1.IngressList](in(Resource{
 			Kind: "Ingress", Name: "ingresses", Singular: "ingress", ShortNames: []string{"ing"},
@@ -17,6 +18,7 @@ func networkingRows() []*Resource {
 		})),
 		row[networkingv1.NetworkPolicy, networkingv1.NetworkPolicyList](in(Resource{
 			Kind: "NetworkPolicy", Name: "networkpolicies", Singular: "networkpolicy", ShortNames: []string{"netpol"},
+			Default:    defaulter(defaultNetworkPolicy),
 			Namespaced: true, Prefix: "networkpolicies",
 		})),
 	}

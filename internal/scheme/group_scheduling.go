@@ -7,6 +7,7 @@ func schedulingRows() []*Resource {
 		row[schedulingv1.PriorityClass, schedulingv1.PriorityClassList](Resource{
 			Group: "scheduling.k8s.io", Version: "v1",
 			Kind: "PriorityClass", Name: "priorityclasses", Singular: "priorityclass",
+			Default:    defaulter(defaultPriorityClass),
 			ShortNames: []string{"pc"}, Verbs: everyVerb, Prefix: "priorityclasses",
 		}),
 	}

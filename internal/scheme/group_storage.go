@@ -10,12 +10,14 @@ func storageRows() []*Resource {
 	return []*Resource{
 		row[storagev1.CSIDriver, storagev1.CSIDriverList](in(Resource{
 			Kind: "CSIDriver", Name: "csidrivers", Singular: "csidriver",
+			Default: defaulter(defaultCSIDriver),
 		})),
 		row[storagev1.CSINode, storagev1.CSINodeList](in(Resource{
 			Kind: "CSINode", Name: "csinodes", Singular: "csinode",
 		})),
 		row[storagev1.StorageClass, storagev1.StorageClassList](in(Resource{
 			Kind: "StorageClass", Name: "storageclasses", Singular: "storageclass", ShortNames: []string{"sc"},
+			Default: defaulter(defaultStorageClass),
 		})),
 	}
 }

@@ -142,7 +142,7 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 	}
 	// The patch is consumed by applying it, and errors show it whole.
 	shown := body
-	patched, err := strategicpatch.StrategicMergeMapPatch(doc, patch, obj)
+	patched, err := mergeStrategic(doc, patch, obj)
 	if err != nil {
 		return nil, nil, strategicError(err)
 	}
@@ -158,6 +158,17 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 		return nil, nil, err
 	}
 	return t.patchedKind(obj, kind, body, warnings)
+}
+
+// mergeStrategic keeps patches that the library chokes on, such as a
+// $retainKeys that lists lists, from ending more than their own request.
+func mergeStrategic(doc, patch map[string]any, schema any) (patched map[string]any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			patched, err = nil, fmt.Errorf("invalid strategic merge patch: %v", p)
+		}
+	}()
+	return strategicpatch.StrategicMergeMapPatch(doc, patch, schema)
 }
 
 // patchedKind refuses a patch that made another kind of the object.

@@ -1,0 +1,31 @@
+package scheme
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+func defaultStatefulSet(set *appsv1.StatefulSet) {
+	s := &set.Spec
+	point(&s.Replicas, 1)
+	point(&s.RevisionHistoryLimit, 10)
+	fill(&s.PodManagementPolicy, appsv1.OrderedReadyPodManagement)
+	fill(&s.UpdateStrategy.Type, appsv1.RollingUpdateStatefulSetStrategyType)
+	if s.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType {
+		point(&s.UpdateStrategy.RollingUpdate, appsv1.RollingUpdateStatefulSetStrategy{})
+		point(&s.UpdateStrategy.RollingUpdate.Partition, 0)
+		// KEP-961.
+		point(&s.UpdateStrategy.RollingUpdate.MaxUnavailable, intstr.FromInt32(1))
+	}
+	// KEP-1847: claims outlive what made them unless asked otherwise.
+	point(&s.PersistentVolumeClaimRetentionPolicy, appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{})
+	fill(&s.PersistentVolumeClaimRetentionPolicy.WhenDeleted, appsv1.RetainPersistentVolumeClaimRetentionPolicyType)
+	fill(&s.PersistentVolumeClaimRetentionPolicy.WhenScaled, appsv1.RetainPersistentVolumeClaimRetentionPolicyType)
+	defaultPodSpec(&s.Template.Spec)
+	for i := range s.VolumeClaimTemplates {
+		c := &s.VolumeClaimTemplates[i]
+		fill(&c.APIVersion, "v1")
+		fill(&c.Kind, "PersistentVolumeClaim")
+		defaultPersistentVolumeClaim(c)
+	}
+}
