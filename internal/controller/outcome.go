@@ -27,3 +27,12 @@ func IgnoreNotFound(err error) error {
 	}
 	return err
 }
+
+// GoneOrChanged returns nil if err says that the object is gone, or is no
+// longer the one that a precondition names.
+func GoneOrChanged(err error) error {
+	if apierrors.IsNotFound(err) || apierrors.IsInvalid(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}

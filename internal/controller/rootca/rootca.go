@@ -46,7 +46,9 @@ func New(c Config) *Controller {
 	// many and busy ones, are neither held nor heard of.
 	informer := coreinformers.NewFilteredConfigMapInformer(c.Client, metav1.NamespaceAll, 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
-		func(o *metav1.ListOptions) { o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String() })
+		func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", name).String()
+		})
 	p := &Controller{
 		Config: c, namespaces: namespaces.Lister(), configMaps: corelisters.NewConfigMapLister(informer.GetIndexer()),
 		data: map[string]string{"ca.crt": string(c.CA)},
