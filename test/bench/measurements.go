@@ -1,0 +1,500 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// measurements run in this order on one cluster.
+var measurements = []struct {
+	name string
+	run  func(context.Context, *cluster) ([]figure, error)
+}{
+	{"idle", idle},
+	{"pods", podStart},
+	{"deployment", deployment},
+	{"writes", writes},
+	{"list", list},
+	{"watch", watches},
+	{"schedule", schedule},
+}
+
+const ns = "default"
+
+// idle waits until the start has settled, and then looks for half a minute.
+func idle(ctx context.Context, c *cluster) ([]figure, error) {
+	const settle, look = 15 * time.Second, 30 * time.Second
+	if err := pause(ctx, settle); err != nil {
+		return nil, err
+	}
+	pids := c.pids()
+	cpu0, switches0 := cpu(pids)
+	if err := pause(ctx, look); err != nil {
+		return nil, err
+	}
+	cpu1, switches1 := cpu(pids)
+	return []figure{
+		{Name: "idle memory (PSS)", Unit: "MB", Value: pss(pids) / 1e6},
+		{Name: "idle CPU", Unit: "% of a core", Value: 100 * (cpu1 - cpu0) / look.Seconds()},
+		{Name: "idle wake-ups", Unit: "/s", Value: (switches1 - switches0) / look.Seconds()},
+	}, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+func sleeper() corev1.PodSpec {
+	grace := int64(0)
+	return corev1.PodSpec{
+		TerminationGracePeriodSeconds: &grace,
+		Containers:                    []corev1.Container{{Name: "c", Image: "docker.io/library/busybox:test", ImagePullPolicy: corev1.PullNever, Command: []string{"sleep", "86400"}}},
+	}
+}
+
+// podStart creates pods one after another and waits, for each, until a watch
+// shows it Running.
+func podStart(ctx context.Context, c *cluster) ([]figure, error) {
+	if err := loadImages(ctx, c); err != nil {
+		return nil, err
+	}
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	const warm, n = 3, 50
+	var took []float64
+	for i := range warm + n {
+		name := fmt.Sprintf("start-%d", i)
+		w, err := client.CoreV1().Pods(ns).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+		if err != nil {
+			return nil, err
+		}
+		begin := time.Now()
+		if _, err := client.CoreV1().Pods(ns).Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: sleeper()}, metav1.CreateOptions{}); err != nil {
+			return nil, err
+		}
+		err = until(ctx, w, func(e watch.Event) bool {
+			p, ok := e.Object.(*corev1.Pod)
+			return ok && p.Status.Phase == corev1.PodRunning
+		})
+		w.Stop()
+		if err != nil {
+			return nil, fmt.Errorf("pod %s: %w", name, err)
+		}
+		if i >= warm {
+			took = append(took, float64(time.Since(begin).Microseconds())/1000)
+		}
+	}
+	err = removePods(ctx, client, "")
+	return []figure{
+		{Name: "pod start p50", Unit: "ms", Value: quantile(took, 0.5)},
+		{Name: "pod start p99", Unit: "ms", Value: quantile(took, 0.99)},
+	}, err
+}
+
+func loadImages(ctx context.Context, c *cluster) error {
+	if c.loaded {
+		return nil
+	}
+	c.loaded = true
+	return c.load(ctx, c)
+}
+
+func until(ctx context.Context, w watch.Interface, done func(watch.Event) bool) error {
+	limit := time.NewTimer(2 * time.Minute)
+	defer limit.Stop()
+	for {
+		select {
+		case e, ok := <-w.ResultChan():
+			if !ok {
+				return errors.New("the watch ended")
+			}
+			if done(e) {
+				return nil
+			}
+		case <-limit.C:
+			return errors.New("not after two minutes")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// removePods deletes pods and waits until they are gone.
+func removePods(ctx context.Context, client kubernetes.Interface, selector string) error {
+	zero := int64(0)
+	o := metav1.ListOptions{LabelSelector: selector}
+	if err := client.CoreV1().Pods(ns).DeleteCollection(ctx, metav1.DeleteOptions{GracePeriodSeconds: &zero}, o); err != nil {
+		return err
+	}
+	return every(ctx, 50*time.Millisecond, func() bool {
+		l, err := client.CoreV1().Pods(ns).List(ctx, o)
+		return err == nil && len(l.Items) == 0
+	})
+}
+
+func quantile(v []float64, q float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if len(v) == 0 {
+		return 0
+	}
+	return v[min(len(v)-1, int(float64(len(v))*q))]
+}
+
+func deployment(ctx context.Context, c *cluster) ([]figure, error) {
+	if err := loadImages(ctx, c); err != nil {
+		return nil, err
+	}
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	const n = 50
+	replicas := int32(n)
+	labels := map[string]string{"app": "fifty"}
+	w, err := client.AppsV1().Deployments(ns).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=fifty"})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	begin := time.Now()
+	_, err = client.AppsV1().Deployments(ns).Create(ctx, &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "fifty"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: sleeper()},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, err
+	}
+	err = until(ctx, w, func(e watch.Event) bool {
+		d, ok := e.Object.(*appsv1.Deployment)
+		return ok && d.Status.ReadyReplicas == n
+	})
+	took := time.Since(begin)
+	policy := metav1.DeletePropagationForeground
+	err = errors.Join(err, client.AppsV1().Deployments(ns).Delete(ctx, "fifty", metav1.DeleteOptions{PropagationPolicy: &policy}), removePods(ctx, client, "app=fifty"))
+	return []figure{{Name: "50-pod Deployment to all Ready", Unit: "s", Value: took.Seconds()}}, err
+}
+
+var kib = strings.Repeat("x", 1024)
+
+const (
+	writers = 20
+	each    = 250
+)
+
+// writes lets clients, each with a connection of its own, do one thing after another.
+func writes(ctx context.Context, c *cluster) ([]figure, error) {
+	clients, err := c.clients(writers)
+	if err != nil {
+		return nil, err
+	}
+	name := func(i, j int) string { return fmt.Sprintf("w-%d-%d", i, j) }
+	steps := []struct {
+		name string
+		do   func(client kubernetes.Interface, i, j int) error
+	}{
+		{"create", func(k kubernetes.Interface, i, j int) error {
+			_, err := k.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name(i, j)}, Data: map[string]string{"k": kib}}, metav1.CreateOptions{})
+			return err
+		}},
+		{"update", func(k kubernetes.Interface, i, j int) error {
+			_, err := k.CoreV1().ConfigMaps(ns).Update(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name(i, j)}, Data: map[string]string{"k": kib, "l": "m"}}, metav1.UpdateOptions{})
+			return err
+		}},
+		{"get", func(k kubernetes.Interface, i, j int) error {
+			_, err := k.CoreV1().ConfigMaps(ns).Get(ctx, name(i, j), metav1.GetOptions{})
+			return err
+		}},
+		{"delete", func(k kubernetes.Interface, i, j int) error {
+			return k.CoreV1().ConfigMaps(ns).Delete(ctx, name(i, j), metav1.DeleteOptions{})
+		}},
+	}
+	var figures []figure
+	for _, s := range steps {
+		begin := time.Now()
+		errs := make([]error, writers)
+		var wg sync.WaitGroup
+		for i, client := range clients {
+			wg.Go(func() {
+				for j := range each {
+					if errs[i] = s.do(client, i, j); errs[i] != nil {
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return nil, err
+		}
+		figures = append(figures, figure{Name: "1 KiB ConfigMaps, " + s.name, Unit: "/s", Value: writers * each / time.Since(begin).Seconds()})
+	}
+	return figures, nil
+}
+
+const listed = 5000
+
+func fill(ctx context.Context, c *cluster) error {
+	clients, err := c.clients(writers)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, writers)
+	var wg sync.WaitGroup
+	for i, client := range clients {
+		wg.Go(func() {
+			for j := range listed / writers {
+				_, errs[i] = client.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
+					ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("l-%d-%d", i, j), Labels: map[string]string{"list": "yes"}},
+					Data:       map[string]string{"k": kib},
+				}, metav1.CreateOptions{})
+				if errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// list reads all bytes of the answer and does not decode them: what is measured
+// is the server.
+func list(ctx context.Context, c *cluster) ([]figure, error) {
+	if err := fill(ctx, c); err != nil {
+		return nil, err
+	}
+	var figures []figure
+	for _, form := range []struct{ name, contentType string }{{"protobuf", runtime.ContentTypeProtobuf}, {"JSON", runtime.ContentTypeJSON}} {
+		cfg, err := c.rest(form.contentType)
+		if err != nil {
+			return nil, err
+		}
+		cfg.DisableCompression = true
+		client, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			return nil, err
+		}
+		var took []float64
+		for i := range 23 {
+			begin := time.Now()
+			if err := drain(ctx, client.CoreV1().RESTClient()); err != nil {
+				return nil, err
+			}
+			if i >= 3 {
+				took = append(took, float64(time.Since(begin).Microseconds())/1000)
+			}
+		}
+		figures = append(figures, figure{Name: "list of 5,000, " + form.name + ", p50", Unit: "ms", Value: quantile(took, 0.5)})
+	}
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	return figures, client.CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "list=yes"})
+}
+
+func drain(ctx context.Context, r rest.Interface) error {
+	body, err := r.Get().Namespace(ns).Resource("configmaps").Stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	n, err := io.Copy(io.Discard, body)
+	if n < listed*1024 {
+		return fmt.Errorf("the list holds only %d bytes", n)
+	}
+	return err
+}
+
+// watches counts the events that reach 100 watchers while a few clients write.
+// The watchers read bytes and count frames; they decode nothing.
+func watches(ctx context.Context, c *cluster) ([]figure, error) {
+	const watchers, perWriter, writing = 100, 150, 10
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var seen atomic.Int64
+	done := make(chan struct{})
+	const total = watchers * writing * perWriter
+	cfg, err := c.rest(runtime.ContentTypeJSON)
+	if err != nil {
+		return nil, err
+	}
+	for range watchers {
+		client, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			return nil, err
+		}
+		body, err := client.CoreV1().RESTClient().Get().Namespace(ns).Resource("configmaps").
+			Param("watch", "true").Param("labelSelector", "watch=yes").Stream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			defer body.Close()
+			buf := make([]byte, 64<<10)
+			for {
+				n, err := body.Read(buf)
+				frames := int64(0)
+				for _, b := range buf[:n] { // a JSON event is a line
+					if b == '\n' {
+						frames++
+					}
+				}
+				if frames > 0 && seen.Add(frames) >= total {
+					select {
+					case <-done:
+					default:
+						close(done)
+					}
+				}
+				if err != nil {
+					return
+				}
+			}
+		}()
+	}
+	clients, err := c.clients(writing)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	errs := make([]error, writing)
+	var wg sync.WaitGroup
+	for i, client := range clients {
+		wg.Go(func() {
+			for j := range perWriter {
+				_, errs[i] = client.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
+					ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("e-%d-%d", i, j), Labels: map[string]string{"watch": "yes"}},
+					Data:       map[string]string{"k": kib},
+				}, metav1.CreateOptions{})
+				if errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		return nil, fmt.Errorf("the watchers saw %d of %d events", seen.Load(), total)
+	}
+	took := time.Since(begin)
+	return []figure{{Name: "watch events to 100 watchers", Unit: "/s", Value: total / took.Seconds()}},
+		clients[0].CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "watch=yes"})
+}
+
+// schedule binds pods onto nodes that exist in the API only.
+func schedule(ctx context.Context, c *cluster) ([]figure, error) {
+	const nodes, pods = 1000, 3000
+	clients, err := c.clients(writers)
+	if err != nil {
+		return nil, err
+	}
+	err = spread(clients, nodes, func(k kubernetes.Interface, i int) error { return simulatedNode(ctx, k, i) })
+	if err != nil {
+		return nil, err
+	}
+	client := clients[0]
+	l, err := client.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	w, err := client.CoreV1().Pods(ns).Watch(ctx, metav1.ListOptions{LabelSelector: "app=bound", ResourceVersion: l.ResourceVersion})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	spec := sleeper()
+	spec.NodeSelector = map[string]string{"simulated": "yes"}
+	spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("100m"), "memory": resource.MustParse("100Mi")}
+	begin := time.Now()
+	created := make(chan error, 1)
+	go func() {
+		created <- spread(clients, pods, func(k kubernetes.Interface, i int) error {
+			_, err := k.CoreV1().Pods(ns).Create(ctx, &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bound-%d", i), Labels: map[string]string{"app": "bound"}}, Spec: spec,
+			}, metav1.CreateOptions{})
+			return err
+		})
+	}()
+	bound := map[types.UID]bool{}
+	err = until(ctx, w, func(e watch.Event) bool {
+		if p, ok := e.Object.(*corev1.Pod); ok && p.Spec.NodeName != "" {
+			bound[p.UID] = true
+		}
+		return len(bound) == pods
+	})
+	took := time.Since(begin)
+	if err = errors.Join(err, <-created); err != nil {
+		return nil, fmt.Errorf("%d of %d bound: %w", len(bound), pods, err)
+	}
+	memory := pss(c.pids())
+	return []figure{
+		{Name: "3,000 pods created and bound onto 1,000 nodes", Unit: "/s", Value: pods / took.Seconds()},
+		{Name: "memory after that (PSS)", Unit: "MB", Value: memory / 1e6},
+	}, nil
+}
+
+// spread shares the numbers 0 to n out among clients.
+func spread(clients []kubernetes.Interface, n int, do func(k kubernetes.Interface, i int) error) error {
+	errs := make([]error, len(clients))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for i, k := range clients {
+		wg.Go(func() {
+			for j := int(next.Add(1)) - 1; j < n; j = int(next.Add(1)) - 1 {
+				if errs[i] = do(k, j); errs[i] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func simulatedNode(ctx context.Context, k kubernetes.Interface, i int) error {
+	name := fmt.Sprintf("sim-%04d", i)
+	capacity := corev1.ResourceList{"cpu": resource.MustParse("8"), "memory": resource.MustParse("32Gi"), "pods": resource.MustParse("110")}
+	n, err := k.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"simulated": "yes", "kubernetes.io/hostname": name}}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	n.Status = corev1.NodeStatus{Capacity: capacity, Allocatable: capacity, Conditions: []corev1.NodeCondition{{
+		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady",
+		LastHeartbeatTime: metav1.Now(), LastTransitionTime: metav1.Now(),
+	}}}
+	_, err = k.CoreV1().Nodes().UpdateStatus(ctx, n, metav1.UpdateOptions{})
+	return err
+}
