@@ -43,7 +43,9 @@ func (c *cluster) rest(contentType string) (*rest.Config, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) { return dial(ctx, network, address) }
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return dial(ctx, network, address)
+	}
 	return cfg, nil
 }
 
