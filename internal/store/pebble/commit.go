@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 	"time"
@@ -30,8 +29,8 @@ type committer struct {
 	kept  time.Duration
 	marks []mark // how far the history reached, and when
 
-	keyBuf  []byte
-	pending map[string]state // of the batch that is being made
+	keyBuf []byte
+	recent recent
 }
 
 // state is the newest one of a key.
@@ -39,8 +38,7 @@ type state struct {
 	version
 	revision int64 // 0: there never was one
 	value    []byte
-	// expiry may name a deadline that must be taken out of the index.
-	exists bool
+	exists   bool
 }
 
 // batch is what goes to the disk at once.
@@ -119,6 +117,7 @@ func (s *Store) commit(requests []*request) (n int) {
 	if m.err != nil {
 		// A read failed half way: nothing of the batch is made.
 		c.revision -= int64(len(b.events))
+		c.recent = recent{}
 		for _, r := range b.done {
 			r.settle(0, m.err)
 		}
@@ -221,7 +220,7 @@ func (m *maker) close() {
 	if m.it != nil {
 		_ = m.it.Close()
 	}
-	clear(m.s.commits.pending)
+	m.s.commits.recent.age()
 }
 
 // add checks the request and puts its write into the batch. A refusal is an
@@ -271,10 +270,7 @@ func (m *maker) add(r *request) error {
 	}
 
 	c.revision = revision
-	if c.pending == nil {
-		c.pending = map[string]state{}
-	}
-	c.pending[w.Key] = next
+	c.recent.put(w.Key, next)
 	m.b.events = append(m.b.events, ev)
 	m.b.sync = m.b.sync || !w.Lazy
 	r.revision = revision
@@ -347,7 +343,7 @@ func (m *maker) put(key string, old, next *state) error {
 // this batch, acknowledged or not.
 func (m *maker) newest(key string) (state, error) {
 	s, c := m.s, &m.s.commits
-	if st, ok := c.pending[key]; ok {
+	if st, ok := c.recent.get(key); ok {
 		return st, nil
 	}
 	if m.it == nil {
@@ -358,15 +354,14 @@ func (m *maker) newest(key string) (state, error) {
 		m.it = it
 	}
 	c.keyBuf = appendVersionKey(c.keyBuf[:0], key, math.MaxInt64)
-	if !m.it.SeekGE(c.keyBuf) {
+	if !m.it.SeekPrefixGE(c.keyBuf) {
 		return state{}, m.it.Error()
 	}
-	k := m.it.Key()
-	head := len(c.keyBuf) - 8
-	if len(k) != len(c.keyBuf) || !bytes.Equal(k[:head], c.keyBuf[:head]) {
-		return state{}, nil
+	st, err := stateAt(m.it)
+	if err == nil {
+		c.recent.put(key, st)
 	}
-	return stateAt(m.it)
+	return st, err
 }
 
 // stateAt reads the state that the iterator is at.

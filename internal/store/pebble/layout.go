@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"clipper/internal/store"
 )
 
@@ -32,6 +34,21 @@ const (
 	maxValue   = 8 << 20
 	versionEnd = 1 + 8 // the zero byte and the revision behind a key
 )
+
+// comparer orders bytes as they are, and tells the states of one key by their
+// common prefix, so that a filter finds the tables that can hold a key. Its
+// name is part of the format.
+func comparer() *pebble.Comparer {
+	c := *pebble.DefaultComparer
+	c.Name = "clipper.versions"
+	c.Split = func(k []byte) int {
+		if end := len(k) - versionEnd; end >= 1 && k[0] == versionSpace && k[end] == 0 {
+			return end + 1
+		}
+		return len(k)
+	}
+	return &c
+}
 
 const (
 	flagDeleted = 1 << iota

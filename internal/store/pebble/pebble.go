@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"k8s.io/utils/clock"
 
@@ -143,6 +144,13 @@ func (s *Store) options() *pebble.Options {
 		MaxManifestFileSize:         4 << 20,
 		DisableTableStats:           true,
 		DisableWAL:                  s.memory,
+	}
+	o.Comparer = comparer()
+	o.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
+	// Values are small: a block apart for those of past states costs more than
+	// it saves.
+	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true, ValueStoragePolicy: pebble.ValueStorageLowReadLatency}, nil, nil
 	}
 	o.Experimental.CompactionScheduler = newScheduler()
 	o.Experimental.FileCacheShards = 1

@@ -22,14 +22,13 @@ func (s *Store) Get(_ context.Context, key string) (store.Item, error) {
 		return store.Item{}, err
 	}
 	defer done()
-	var buf [256]byte
-	lower := appendVersionKey(buf[:0], key, s.visible.Load())
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: append([]byte{versionSpace}, key+"\x01"...)})
+	at := appendVersionKey(nil, key, s.visible.Load())
+	it, err := s.db.NewIter(nil)
 	if err != nil {
 		return store.Item{}, err
 	}
 	var st state
-	if it.First() {
+	if it.SeekPrefixGE(at) {
 		st, err = stateAt(it)
 	}
 	if err = errors.Join(err, it.Error(), it.Close()); err != nil {
