@@ -87,6 +87,10 @@ func (a *API) create(act clienttesting.Action) (bool, runtime.Object, error) {
 		a.note("create %s", pathOf(act, o.GetName()))
 		return true, obj, nil
 	}
+	if _, err := a.Tracker().Get(act.GetResource(), act.GetNamespace(), o.GetName()); err == nil && o.GetName() != "" {
+		a.note("create %s: already exists", pathOf(act, o.GetName()))
+		return true, nil, apierrors.NewAlreadyExists(act.GetResource().GroupResource(), o.GetName())
+	}
 	a.made++
 	if o.GetName() == "" {
 		o.SetName(fmt.Sprintf("%s%05d", o.GetGenerateName(), a.made))
