@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,20 +18,23 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// API is the fake clientset with what controllers rely on besides: uids,
+// API is the fake clientset with what controllers rely on besides: uids, versions,
 // generated names, creation times, generations, preconditions, graceful
 // deletion of pods that have a node, finalizers.
 type API struct {
 	*fake.Clientset
 
-	mu   sync.Mutex
-	made int
-	log  []string
+	mu       sync.Mutex
+	made     int
+	revision int
+	log      []string
 }
 
 // NewAPI returns an API that holds nothing.
@@ -70,7 +74,7 @@ func pathOf(act clienttesting.Action, name string) string {
 func (a *API) create(act clienttesting.Action) (bool, runtime.Object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	obj := act.(clienttesting.CreateAction).GetObject()
+	obj := act.(clienttesting.CreateAction).GetObject().DeepCopyObject()
 	o, err := meta.Accessor(obj)
 	if err != nil {
 		return true, nil, err
@@ -79,10 +83,7 @@ func (a *API) create(act clienttesting.Action) (bool, runtime.Object, error) {
 	case "":
 	case "finalize":
 		a.note("finalize %s", pathOf(act, o.GetName()))
-		if o.GetDeletionTimestamp() != nil && gone(obj) {
-			return true, obj, a.Tracker().Delete(act.GetResource(), "", o.GetName())
-		}
-		return true, obj, a.Tracker().Update(act.GetResource(), obj, "")
+		return true, obj, a.replace(act, obj)
 	default:
 		a.note("create %s", pathOf(act, o.GetName()))
 		return true, obj, nil
@@ -95,8 +96,18 @@ func (a *API) create(act clienttesting.Action) (bool, runtime.Object, error) {
 	if o.GetName() == "" {
 		o.SetName(fmt.Sprintf("%s%05d", o.GetGenerateName(), a.made))
 	}
+	if o.GetNamespace() == "" {
+		o.SetNamespace(act.GetNamespace())
+	}
+	a.fill(o, fmt.Sprintf("uid-%d", a.made))
+	a.note("create %s", pathOf(act, o.GetName()))
+	return true, obj, a.Tracker().Create(act.GetResource(), obj, o.GetNamespace())
+}
+
+// fill sets what the server sets of a new object.
+func (a *API) fill(o metav1.Object, uid string) {
 	if o.GetUID() == "" {
-		o.SetUID(types.UID(fmt.Sprintf("uid-%d", a.made)))
+		o.SetUID(types.UID(uid))
 	}
 	if ts := o.GetCreationTimestamp(); ts.IsZero() {
 		o.SetCreationTimestamp(metav1.NewTime(time.Now().UTC()))
@@ -104,43 +115,93 @@ func (a *API) create(act clienttesting.Action) (bool, runtime.Object, error) {
 	if o.GetGeneration() == 0 {
 		o.SetGeneration(1)
 	}
-	if o.GetNamespace() == "" {
-		o.SetNamespace(act.GetNamespace())
-	}
-	a.note("create %s", pathOf(act, o.GetName()))
-	return false, nil, nil
+	a.version(o)
+}
+
+func (a *API) version(o metav1.Object) {
+	a.revision++
+	o.SetResourceVersion(fmt.Sprint(a.revision))
 }
 
 func (a *API) update(act clienttesting.Action) (bool, runtime.Object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	obj := act.(clienttesting.UpdateAction).GetObject()
+	obj := act.(clienttesting.UpdateAction).GetObject().DeepCopyObject()
 	o, err := meta.Accessor(obj)
 	if err != nil {
 		return true, nil, err
 	}
-	a.note("update %s", pathOf(act, o.GetName()))
-	old, err := a.Tracker().Get(act.GetResource(), o.GetNamespace(), o.GetName())
+	err = a.replace(act, obj)
+	if err == nil { // how often writers meet depends on their interleaving
+		a.note("update %s", pathOf(act, o.GetName()))
+	}
+	return true, obj, err
+}
+
+// replace stores obj in place of what is there.
+func (a *API) replace(act clienttesting.Action, obj runtime.Object) error {
+	gvr := act.GetResource()
+	o, err := meta.Accessor(obj)
 	if err != nil {
-		return true, nil, err
+		return err
+	}
+	old, err := a.Tracker().Get(gvr, o.GetNamespace(), o.GetName())
+	if err != nil {
+		return err
 	}
 	was, err := meta.Accessor(old)
 	if err != nil {
-		return true, nil, err
+		return err
 	}
-	if was.GetUID() != o.GetUID() {
-		return true, nil, apierrors.NewConflict(act.GetResource().GroupResource(), o.GetName(), fmt.Errorf("uid differs"))
+	if was.GetUID() != o.GetUID() || o.GetResourceVersion() != "" && o.GetResourceVersion() != was.GetResourceVersion() {
+		return apierrors.NewConflict(gvr.GroupResource(), o.GetName(), fmt.Errorf("the object has been modified"))
+	}
+	o.SetDeletionTimestamp(was.GetDeletionTimestamp())
+	o.SetGeneration(was.GetGeneration())
+	switch act.GetSubresource() {
+	case "status":
+		err = takeOver(obj, old, "spec")
+	case "":
+		err = takeOver(obj, old, "status")
+		if part(old, "spec") != part(obj, "spec") {
+			o.SetGeneration(was.GetGeneration() + 1)
+		}
+	}
+	if err != nil {
+		return err
 	}
 	if o.GetDeletionTimestamp() != nil && len(o.GetFinalizers()) == 0 && gone(obj) {
-		return true, obj, a.Tracker().Delete(act.GetResource(), o.GetNamespace(), o.GetName())
+		return a.Tracker().Delete(gvr, o.GetNamespace(), o.GetName())
 	}
-	if act.GetSubresource() == "finalize" || act.GetSubresource() == "status" {
-		return false, nil, nil
+	a.version(o)
+	return a.Tracker().Update(gvr, obj, o.GetNamespace())
+}
+
+// takeOver replaces one part of obj by old's.
+func takeOver(obj, old runtime.Object, field string) error {
+	v := part(old, field)
+	if v == part(obj, field) {
+		return nil
 	}
-	if specOf(old) != specOf(obj) {
-		o.SetGeneration(was.GetGeneration() + 1)
+	var doc map[string]json.RawMessage
+	b, err := json.Marshal(obj)
+	if err != nil {
+		return err
 	}
-	return false, nil, nil
+	if err := json.Unmarshal(b, &doc); err != nil {
+		return err
+	}
+	delete(doc, field)
+	if v != "" {
+		doc[field] = json.RawMessage(v)
+	}
+	if b, err = json.Marshal(doc); err != nil {
+		return err
+	}
+	if err := runtime.SetZeroValue(obj); err != nil {
+		return err
+	}
+	return json.Unmarshal(b, obj)
 }
 
 // gone tells whether nothing but finalizers kept a deleted object.
@@ -154,43 +215,57 @@ func gone(obj runtime.Object) bool {
 	return true
 }
 
-func specOf(obj runtime.Object) string {
+// part returns a top-level field of an object as JSON.
+func part(obj runtime.Object, field string) string {
+	var doc map[string]json.RawMessage
 	b, err := json.Marshal(obj)
+	if err == nil {
+		err = json.Unmarshal(b, &doc)
+	}
 	if err != nil {
-		return err.Error()
+		panic(err) // typed objects always are JSON
 	}
-	var v struct{ Spec json.RawMessage }
-	if err := json.Unmarshal(b, &v); err != nil {
-		return err.Error()
-	}
-	return string(v.Spec)
+	return string(doc[field])
 }
 
 func (a *API) patch(act clienttesting.Action) (bool, runtime.Object, error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	p := act.(clienttesting.PatchAction)
-	a.note("patch %s %s", pathOf(act, p.GetName()), p.GetPatch())
-	a.mu.Unlock()
-	// The uid in a patch is a precondition: nobody can change it.
-	var want struct {
-		Metadata struct{ UID types.UID }
+	old, err := a.Tracker().Get(act.GetResource(), act.GetNamespace(), p.GetName())
+	if err != nil {
+		return true, nil, err
 	}
-	if err := json.Unmarshal(p.GetPatch(), &want); err == nil && want.Metadata.UID != "" {
-		old, err := a.Tracker().Get(act.GetResource(), act.GetNamespace(), p.GetName())
-		if err != nil {
-			return true, nil, err
-		}
-		if o, err := meta.Accessor(old); err != nil || o.GetUID() != want.Metadata.UID {
-			return true, nil, apierrors.NewConflict(act.GetResource().GroupResource(), p.GetName(), fmt.Errorf("uid differs"))
-		}
+	b, err := json.Marshal(old)
+	if err != nil {
+		return true, nil, err
 	}
-	done, obj, err := clienttesting.ObjectReaction(a.Tracker())(act)
-	if err == nil && done {
-		if o, _ := meta.Accessor(obj); o != nil && o.GetDeletionTimestamp() != nil && len(o.GetFinalizers()) == 0 && gone(obj) {
-			err = a.Tracker().Delete(act.GetResource(), o.GetNamespace(), o.GetName())
+	switch p.GetPatchType() {
+	case types.StrategicMergePatchType:
+		b, err = strategicpatch.StrategicMergePatch(b, p.GetPatch(), old)
+	case types.MergePatchType:
+		b, err = jsonpatch.MergePatch(b, p.GetPatch())
+	case types.JSONPatchType:
+		var ops jsonpatch.Patch
+		if ops, err = jsonpatch.DecodePatch(p.GetPatch()); err == nil {
+			b, err = ops.Apply(b)
 		}
 	}
-	return done, obj, err
+	if err != nil {
+		return true, nil, apierrors.NewInvalid(schema.GroupKind{}, p.GetName(), field.ErrorList{field.InternalError(nil, err)})
+	}
+	obj := old.DeepCopyObject()
+	if err := runtime.SetZeroValue(obj); err != nil {
+		return true, nil, err
+	}
+	if err := json.Unmarshal(b, obj); err != nil {
+		return true, nil, err
+	}
+	err = a.replace(act, obj)
+	if err == nil {
+		a.note("patch %s %s", pathOf(act, p.GetName()), p.GetPatch())
+	}
+	return true, obj, err
 }
 
 func (a *API) remove(act clienttesting.Action) (bool, runtime.Object, error) {
@@ -258,6 +333,7 @@ func (a *API) delete(gvr schema.GroupVersionResource, ns, name string, opts meta
 		o.SetDeletionTimestamp(&t)
 		o.SetDeletionGracePeriodSeconds(&grace)
 	}
+	a.version(o)
 	return a.Tracker().Update(gvr, obj, ns)
 }
 
@@ -276,15 +352,7 @@ func (a *API) Put(obj runtime.Object) error {
 	defer a.mu.Unlock()
 	old, err := a.Tracker().Get(gvr, o.GetNamespace(), o.GetName())
 	if apierrors.IsNotFound(err) {
-		if o.GetUID() == "" {
-			o.SetUID(types.UID(o.GetName() + "-uid"))
-		}
-		if ts := o.GetCreationTimestamp(); ts.IsZero() {
-			o.SetCreationTimestamp(metav1.NewTime(time.Now().UTC()))
-		}
-		if o.GetGeneration() == 0 {
-			o.SetGeneration(1)
-		}
+		a.fill(o, o.GetName()+"-uid")
 		return a.Tracker().Create(gvr, obj, o.GetNamespace())
 	}
 	if err != nil {
@@ -299,9 +367,10 @@ func (a *API) Put(obj runtime.Object) error {
 	}
 	o.SetCreationTimestamp(was.GetCreationTimestamp())
 	o.SetGeneration(was.GetGeneration())
-	if specOf(old) != specOf(obj) {
+	if part(old, "spec") != part(obj, "spec") {
 		o.SetGeneration(was.GetGeneration() + 1)
 	}
+	a.version(o)
 	return a.Tracker().Update(gvr, obj, o.GetNamespace())
 }
 

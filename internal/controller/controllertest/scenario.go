@@ -301,6 +301,7 @@ func output(t *testing.T, api *API, show string) string {
 			}
 			obj.GetObjectKind().SetGroupVersionKind(gvk)
 			obj.(metav1.Object).SetManagedFields(nil)
+			obj.(metav1.Object).SetResourceVersion("")
 			b, err := yaml.Marshal(obj)
 			if err != nil {
 				return err
