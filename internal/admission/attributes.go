@@ -34,7 +34,7 @@ type Attributes struct {
 	// whose name is still to be generated.
 	Namespace, Name string
 	Operation       Operation
-	// Object is the new state, of the served version, and the mutating plugins'
+	// Object is the new state, of the stored version, and the mutating plugins'
 	// to change; nil for deletions. For a subresource with a kind of its own
 	// (pods/eviction, pods/binding) it is of that kind.
 	Object runtime.Object

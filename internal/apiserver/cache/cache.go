@@ -26,7 +26,6 @@ import (
 	"clipper/internal/store"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 )
@@ -42,9 +41,6 @@ type Config struct {
 	Store store.Store
 	// Resources to keep; rows that are not their own Stored are skipped.
 	Resources []*scheme.Resource
-	// Decode makes an object of stored bytes, with its kind and without its
-	// resourceVersion. It serves the values this process did not write.
-	Decode func(r *scheme.Resource, value []byte) (runtime.Object, error)
 	// Indexed names, for resources by name, one field that most watchers of the
 	// resource select by ("pods": "spec.nodeName").
 	Indexed map[schema.GroupResource]string
@@ -55,7 +51,6 @@ type Config struct {
 // Cache holds all resources of a store.
 type Cache struct {
 	store   store.Store
-	decode  func(*scheme.Resource, []byte) (runtime.Object, error)
 	clock   clock.PassiveClock
 	log     *slog.Logger
 	byRow   map[*scheme.Resource]*Resource
@@ -86,7 +81,7 @@ func New(c Config) *Cache {
 		c.Logger = slog.Default()
 	}
 	k := &Cache{
-		store: c.Store, decode: c.Decode, clock: c.Clock, log: c.Logger,
+		store: c.Store, clock: c.Clock, log: c.Logger,
 		byRow:   make(map[*scheme.Resource]*Resource, len(c.Resources)),
 		byStore: make(map[string]*Resource, len(c.Resources)),
 		byName:  make(map[schema.GroupResource]*Resource, len(c.Resources)),

@@ -86,18 +86,23 @@ func (r *Resource) entry(it *store.Item) (*Entry, error) {
 	obj, _ := it.Object.(runtime.Object)
 	if obj == nil {
 		var err error
-		if obj, err = r.cache.decode(r.row, it.Value); err != nil {
+		if obj, err = r.row.DecodeStored(it.Value, it.Revision); err != nil {
 			return nil, err
 		}
-		obj.(metav1.Object).SetResourceVersion(strconv.FormatInt(it.Revision, 10))
 	}
 	e := r.entryOf(strings.TrimPrefix(it.Key, r.prefix), obj, it.Revision)
 	e.Size, e.Sum = len(it.Value), Sum(it.Value)
 	return e, nil
 }
 
+// NewEntry returns an entry of an object that the cache does not hold: of a dry
+// run, or one that is gone.
+func NewEntry(key string, obj runtime.Object, revision int64) *Entry {
+	return &Entry{Key: key, Object: obj, Revision: revision, meta: obj.(metav1.Object)}
+}
+
 func (r *Resource) entryOf(key string, obj runtime.Object, revision int64) *Entry {
-	e := &Entry{Key: key, Object: obj, Revision: revision, meta: obj.(metav1.Object)}
+	e := NewEntry(key, obj, revision)
 	if r.indexed != "" {
 		e.index = r.row.Fields(obj).Get(r.indexed)
 	}

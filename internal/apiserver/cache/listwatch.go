@@ -108,6 +108,58 @@ func (c *Cache) Object(resource schema.GroupResource, namespace, name string) me
 	return nil
 }
 
+// Objects returns the newest state of all objects of a namespace, or of the
+// whole cluster if it is empty, shared and read-only.
+func (c *Cache) Objects(resource schema.GroupResource, namespace string) []runtime.Object {
+	r := c.byName[resource]
+	if r == nil {
+		return nil
+	}
+	var objs []runtime.Object
+	r.Snapshot().Ascend(r.Select(namespace, nil, nil), "", func(e *Entry) bool {
+		objs = append(objs, e.Object)
+		return true
+	})
+	return objs
+}
+
+// Await returns an object's metadata as soon as it exists, shared and
+// read-only, or nil when ctx ends.
+func (c *Cache) Await(ctx context.Context, resource schema.GroupResource, namespace, name string) metav1.Object {
+	if m := c.Object(resource, namespace, name); m != nil {
+		return m
+	}
+	r := c.byName[resource]
+	if r == nil {
+		return nil
+	}
+	w, err := r.Watch(ctx, r.Select(namespace, nil, fields.OneTermEqualSelector("metadata.name", name)), WatchOptions{Initial: true})
+	if err != nil {
+		return nil
+	}
+	defer w.Close()
+	var buf []Delivery
+	for {
+		var bell <-chan struct{}
+		if buf, bell, err = w.Next(buf[:0]); err != nil {
+			return nil
+		}
+		for i := range buf {
+			if buf[i].Type != watch.Deleted {
+				return buf[i].Entry.meta
+			}
+		}
+		if bell == nil {
+			continue
+		}
+		select {
+		case <-bell:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // stream makes a watch.Interface of a Watcher.
 type stream struct {
 	l    *ListWatch

@@ -79,6 +79,13 @@ func (r *Resource) Get(key string) *Entry {
 	return it.entry
 }
 
+// Len returns how many objects there are.
+func (r *Resource) Len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.tree.Len()
+}
+
 // Key returns an Entry's key.
 func Key(namespace, name string) string {
 	if namespace == "" {

@@ -1,0 +1,156 @@
+package apiserver
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+const (
+	// maxBody bounds what a request may carry.
+	maxBody = 3 << 20
+	// bodyWithin bounds how long a client may take to send it.
+	bodyWithin = 30 * time.Second
+)
+
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// withBody calls f with the request's body, which f must not keep.
+func (q *request) withBody(f func([]byte) error) error {
+	if q.r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	if q.r.TLS != nil { // only who is outside can be slow
+		rc := http.NewResponseController(q.w)
+		if rc.SetReadDeadline(time.Now().Add(bodyWithin)) == nil {
+			defer rc.SetReadDeadline(time.Time{})
+		}
+	}
+	buf := bodies.Get().(*bytes.Buffer)
+	buf.Reset()
+	defer func() {
+		if buf.Cap() <= smallMost {
+			bodies.Put(buf)
+		}
+	}()
+	if n := q.r.ContentLength; n > 0 {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(q.r.Body, maxBody+1))
+	switch {
+	case n > maxBody:
+		return tooLarge()
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return apierrors.NewBadRequest("unable to read the request's body: it ended early")
+	case err != nil:
+		return apierrors.NewTimeoutError("unable to read the request's body: "+err.Error(), 0)
+	}
+	return f(buf.Bytes())
+}
+
+func tooLarge() error { return apierrors.NewRequestEntityTooLargeError("limit is 3145728") }
+
+// decode reads the body as an object of the kind's row, with its defaults, in
+// the stored version.
+func (q *request) decode(v scheme.Validation) (obj runtime.Object, warnings []string, err error) {
+	mt, err := bodyType(q.r.Header)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = q.withBody(func(b []byte) error {
+		obj, warnings, err = q.Table.Decode(b, mt, q.kind.row.GroupVersionKind(), v)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	obj, err = q.kind.stored(obj)
+	return obj, warnings, err
+}
+
+// stored defaults an object of the row and converts it.
+func (k *kind) stored(obj runtime.Object) (runtime.Object, error) {
+	k.row.Default(obj)
+	if k.row.ToStored == nil {
+		return obj, nil
+	}
+	o, err := k.row.ToStored(obj)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	return o, nil
+}
+
+// served converts a stored object to the row's version. It is shared if the
+// stored one is.
+func (k *kind) served(obj runtime.Object) (runtime.Object, error) {
+	if k.row.FromStored == nil {
+		return obj, nil
+	}
+	o, err := k.row.FromStored(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return o, nil
+}
+
+// validation reads the fieldValidation parameter.
+func (q *request) validation() (scheme.Validation, error) {
+	return scheme.ParseValidation(q.query.Get("fieldValidation"))
+}
+
+// write makes a write of the request.
+func (q *request) write(dryRun []string, options runtime.Object) (*write, error) {
+	dry, err := isDryRun(dryRun)
+	if err != nil {
+		return nil, err
+	}
+	return &write{
+		Server: q.Server, ctx: q.ctx, kind: q.kind, namespace: q.scope(), name: q.name,
+		subresource: q.subresource, user: q.user, dryRun: dry, options: options, manager: q.manager(),
+	}, nil
+}
+
+func isDryRun(values []string) (bool, error) {
+	for _, v := range values {
+		if v != metav1.DryRunAll {
+			return false, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("Options").GroupKind(), "", field.ErrorList{
+				field.NotSupported(field.NewPath("dryRun"), v, []string{metav1.DryRunAll}),
+			})
+		}
+	}
+	return len(values) > 0, nil
+}
+
+// manager is who owns the fields that the request changes: who it says, or
+// else the program's name.
+func (q *request) manager() string {
+	if m := q.query.Get("fieldManager"); m != "" {
+		return m
+	}
+	agent, _, _ := strings.Cut(q.r.Header.Get("User-Agent"), "/")
+	if len(agent) > 128 {
+		agent = agent[:128]
+	}
+	return agent
+}
+
+// warn adds warnings to the answer's headers, as RFC 7234 writes them.
+func (q *request) warn(texts []string) {
+	for _, t := range texts {
+		q.w.Header().Add("Warning", `299 - "`+quoted.Replace(t)+`"`)
+	}
+}
+
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", " ", "\r", " ")

@@ -1,0 +1,276 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"clipper/internal/auth"
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// requestWithin bounds every request that is not long by nature.
+const requestWithin = 60 * time.Second
+
+// request is one request on its way.
+type request struct {
+	*Server
+	route
+	w     http.ResponseWriter
+	r     *http.Request
+	ctx   context.Context
+	query url.Values
+	user  user.Info
+	kind  *kind // of a resource request
+	form  form  // of the answer
+	start time.Time
+	code  int
+}
+
+// chain is what every request passes. Audit, and fairness between users, would
+// stand between authentication and authorisation.
+func (s *Server) chain() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := &request{Server: s, w: w, r: r, ctx: r.Context(), start: s.Clock.Now()}
+		defer q.recover()
+		h := w.Header()
+		h["Cache-Control"] = noCache
+		if err := q.serve(); err != nil {
+			q.fail(err)
+		}
+		if q.kind != nil {
+			q.observe()
+		}
+	})
+}
+
+var noCache = []string{"no-cache, private"} // never changed
+
+func (q *request) serve() error {
+	path := q.r.URL.Path
+	if q.r.URL.RawQuery != "" {
+		q.query = q.r.URL.Query()
+	}
+	q.route = parse(q.r.Method, path, isTrue(q.query.Get("watch")))
+	var err error
+	if q.user, err = q.Authenticator.Authenticate(q.r); err != nil {
+		return err
+	}
+	release, err := q.inflight.enter(q)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if q.user.GetName() != "" { // health checks and the like are public
+		if err := q.authorize(); err != nil {
+			return err
+		}
+	}
+	if !q.resource {
+		return q.path(path)
+	}
+	row := q.Table.ByPath(q.group, q.version, q.plural)
+	if row == nil {
+		return notServed()
+	}
+	q.kind = q.kinds[row]
+	if row.Namespaced && q.namespace == "" && q.name != "" {
+		return notServed()
+	}
+	if !row.Namespaced && q.plural != "namespaces" && q.namespace != "" {
+		return notServed()
+	}
+	return q.dispatch()
+}
+
+func isTrue(s string) bool { return s == "true" || s == "1" }
+
+// authorize asks whether the user may do this at all.
+func (q *request) authorize() error {
+	a := auth.Attributes{User: q.user, Verb: q.verb}
+	if q.resource {
+		a.APIGroup, a.APIVersion = q.group, q.version
+		a.Resource, a.Subresource = q.plural, q.subresource
+		a.Namespace, a.Name = q.namespace, q.name
+		a.Verb = auth.UpgradeVerb(q.plural, q.subresource, q.verb)
+		switch q.verb {
+		case "list", "watch", "deletecollection":
+			if f := q.query.Get("fieldSelector"); f != "" {
+				if sel, err := fields.ParseSelector(f); err == nil {
+					a.Fields = sel.Requirements()
+					// A selection of one name is a request about that object.
+					if name, ok := sel.RequiresExactMatch("metadata.name"); ok && q.name == "" {
+						a.Name = name
+					}
+				}
+			}
+		}
+	} else {
+		a.Path = q.r.URL.Path
+		if auth.Public(a.Path) && a.Verb == "get" || a.Verb == "head" && auth.Public(a.Path) {
+			return nil
+		}
+	}
+	allowed, reason, err := q.Authorizer.Authorize(q.ctx, a)
+	if err != nil && !allowed {
+		if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+			return err
+		}
+		return apierrors.NewInternalError(err)
+	}
+	if !allowed {
+		return auth.Forbidden(a, reason)
+	}
+	return nil
+}
+
+// long tells whether the request ends when its parties want it to.
+func (q *request) long() bool {
+	if q.verb == "watch" {
+		return true
+	}
+	switch q.subresource {
+	case "exec", "attach", "portforward", "proxy":
+		return true
+	case "log":
+		return isTrue(q.query.Get("follow"))
+	}
+	return strings.HasPrefix(q.r.URL.Path, "/debug/pprof/")
+}
+
+// dispatch runs the verb of a resource request.
+func (q *request) dispatch() error {
+	if !q.long() {
+		within := requestWithin
+		if t := q.query.Get("timeout"); t != "" {
+			d, err := time.ParseDuration(t)
+			if err != nil {
+				return apierrors.NewBadRequest("invalid timeout specified in the request URL")
+			}
+			if d > 0 && d < within {
+				within = d
+			}
+		}
+		var cancel context.CancelFunc
+		q.ctx, cancel = context.WithTimeout(q.ctx, within)
+		defer cancel()
+	}
+	if q.subresource != "" {
+		return q.subresourceRequest()
+	}
+	if !q.kind.row.HasVerb(q.verb) {
+		return q.notAllowed()
+	}
+	var err error
+	switch q.verb {
+	case "get":
+		err = q.get()
+	case "list":
+		err = q.list()
+	case "watch":
+		err = q.watch()
+	case "create":
+		err = q.create()
+	case "update":
+		err = q.update("")
+	case "patch":
+		err = q.patch("")
+	case "delete":
+		err = q.delete()
+	case "deletecollection":
+		err = q.deleteCollection()
+	default:
+		err = q.notAllowed()
+	}
+	return err
+}
+
+func (q *request) notAllowed() error {
+	return apierrors.NewMethodNotSupported(q.kind.row.GroupResource(), q.verb)
+}
+
+// notServed is the answer to a path that nothing serves.
+func notServed() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+		Message: "the server could not find the requested resource", Details: &metav1.StatusDetails{},
+	}}
+}
+
+// recover answers a request whose handler panicked; a bug must not end the
+// process.
+func (q *request) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	q.Logger.Error("request handler panicked", "method", q.r.Method, "path", q.r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if q.code != 0 {
+		panic(http.ErrAbortHandler) // too late for a Status: cut the answer off
+	}
+	q.fail(apierrors.NewInternalError(errors.New("the request handler panicked")))
+}
+
+// fail answers with the Status of an error.
+func (q *request) fail(err error) {
+	if q.code != 0 {
+		q.Logger.Debug("answer ended early", "method", q.r.Method, "path", q.r.URL.Path, "err", err)
+		return
+	}
+	status := statusOf(err)
+	if status.Code >= http.StatusInternalServerError && status.Code != http.StatusGatewayTimeout {
+		q.Logger.Error("request failed", "method", q.r.Method, "path", q.r.URL.Path, "err", err)
+	}
+	media := q.form.media
+	if !q.form.set {
+		if f, ferr := negotiate(q.r.Header, plain); ferr == nil {
+			media = f.media
+		}
+	}
+	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
+		setInt(q.w.Header(), "Retry-After", int(d.RetryAfterSeconds))
+	}
+	body, eerr := scheme.Encode(nil, media, status)
+	if eerr != nil {
+		media = scheme.JSON
+		body, _ = scheme.EncodeJSON(nil, status)
+	}
+	q.form = form{set: true, media: media, pretty: q.form.pretty}
+	q.body(int(status.Code), body)
+}
+
+// statusOf returns what the API says about an error.
+func statusOf(err error) *metav1.Status {
+	var api apierrors.APIStatus
+	var st metav1.Status
+	switch {
+	case errors.As(err, &api):
+		st = api.Status()
+	case errors.Is(err, context.DeadlineExceeded):
+		st = apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0).ErrStatus
+	case errors.Is(err, context.Canceled):
+		st = apierrors.NewTimeoutError("the request was canceled", 0).ErrStatus
+	default:
+		st = storeStatus(err)
+	}
+	st.Kind, st.APIVersion = "Status", "v1"
+	if st.Status == "" {
+		st.Status = metav1.StatusFailure
+	}
+	if st.Code == 0 {
+		st.Code = http.StatusInternalServerError
+	}
+	return &st
+}

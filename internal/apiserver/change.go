@@ -1,0 +1,236 @@
+package apiserver
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+
+	"clipper/internal/apiserver/cache"
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func (q *request) create() error {
+	if q.name != "" {
+		return q.notAllowed()
+	}
+	if err := q.negotiate(shaped); err != nil {
+		return err
+	}
+	o, err := scheme.ParseCreateOptions(q.query)
+	if err != nil {
+		return err
+	}
+	v, err := scheme.ParseValidation(o.FieldValidation)
+	if err != nil {
+		return err
+	}
+	w, err := q.write(o.DryRun, &o)
+	if err != nil {
+		return err
+	}
+	obj, warnings, err := q.decode(v)
+	if err != nil {
+		return err
+	}
+	q.warn(warnings)
+	if !q.kind.row.IsStored() {
+		return q.review(obj)
+	}
+	e, err := w.create(obj)
+	q.warn(w.warnings)
+	if err != nil {
+		return err
+	}
+	return q.entry(http.StatusCreated, e)
+}
+
+// update replaces the object, or what the subresource may change of it.
+func (q *request) update(subresource string) error {
+	if err := q.negotiate(shaped); err != nil {
+		return err
+	}
+	o, err := scheme.ParseUpdateOptions(q.query)
+	if err != nil {
+		return err
+	}
+	v, err := scheme.ParseValidation(o.FieldValidation)
+	if err != nil {
+		return err
+	}
+	w, err := q.write(o.DryRun, &o)
+	if err != nil {
+		return err
+	}
+	obj, warnings, err := q.decode(v)
+	if err != nil {
+		return err
+	}
+	q.warn(warnings)
+	if err := q.named(obj); err != nil {
+		return err
+	}
+	e, created, err := w.update(func(old *cache.Entry) (runtime.Object, error) {
+		if old == nil {
+			if subresource != "" || !q.kind.strategy.CreateOnUpdate {
+				return nil, w.notFound()
+			}
+		}
+		// What is handed out will be changed, and may be asked for again.
+		return obj.DeepCopyObject(), nil
+	})
+	q.warn(w.warnings)
+	if err != nil {
+		return err
+	}
+	if created {
+		return q.entry(http.StatusCreated, e)
+	}
+	return q.entry(http.StatusOK, e)
+}
+
+// named checks that an object is the one that the path names.
+func (q *request) named(obj runtime.Object) error {
+	m := obj.(metav1.Object)
+	if m.GetName() == "" {
+		m.SetName(q.name)
+	} else if m.GetName() != q.name {
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", m.GetName(), q.name))
+	}
+	if !q.kind.row.Namespaced {
+		m.SetNamespace("")
+		return nil
+	}
+	if m.GetNamespace() == "" {
+		m.SetNamespace(q.namespace)
+	} else if m.GetNamespace() != q.namespace {
+		return apierrors.NewBadRequest(fmt.Sprintf("the namespace of the object (%s) does not match the namespace on the request (%s)", m.GetNamespace(), q.namespace))
+	}
+	return nil
+}
+
+// The types of patches, as Content-Type names them.
+var patchTypes = map[string]types.PatchType{
+	string(types.JSONPatchType):           types.JSONPatchType,
+	string(types.MergePatchType):          types.MergePatchType,
+	string(types.StrategicMergePatchType): types.StrategicMergePatchType,
+	string(types.ApplyYAMLPatchType):      types.ApplyYAMLPatchType,
+}
+
+const patchMedia = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
+
+func (q *request) patch(subresource string) error {
+	pt, ok := patchTypes[mediaType(q.r.Header)]
+	if !ok {
+		return unsupportedMedia(patchMedia)
+	}
+	if err := q.negotiate(shaped); err != nil {
+		return err
+	}
+	o, err := scheme.ParsePatchOptions(q.query)
+	if err != nil {
+		return err
+	}
+	if err := checkPatch(&o, pt); err != nil {
+		return err
+	}
+	v, err := scheme.ParseValidation(o.FieldValidation)
+	if err != nil {
+		return err
+	}
+	w, err := q.write(o.DryRun, &o)
+	if err != nil {
+		return err
+	}
+	w.applied = pt == types.ApplyYAMLPatchType
+	var (
+		e       *cache.Entry
+		created bool
+	)
+	err = q.withBody(func(body []byte) error {
+		var tell sync.Once
+		e, created, err = w.update(func(old *cache.Entry) (runtime.Object, error) {
+			obj, warnings, err := q.patched(subresource, old, pt, body, v, &o)
+			if err != nil {
+				return nil, err
+			}
+			tell.Do(func() { q.warn(warnings) })
+			return obj, nil
+		})
+		return err
+	})
+	q.warn(w.warnings)
+	if err != nil {
+		return err
+	}
+	if created {
+		return q.entry(http.StatusCreated, e)
+	}
+	return q.entry(http.StatusOK, e)
+}
+
+// patched returns the object with the patch, in the stored version.
+func (q *request) patched(subresource string, old *cache.Entry, pt types.PatchType, body []byte, v scheme.Validation, o *metav1.PatchOptions) (runtime.Object, []string, error) {
+	var (
+		live, obj runtime.Object
+		warnings  []string
+		err       error
+	)
+	switch {
+	case old != nil:
+		if live, err = q.kind.served(old.Object); err != nil {
+			return nil, nil, err
+		}
+	case pt != types.ApplyYAMLPatchType || subresource != "":
+		return nil, nil, apierrors.NewNotFound(q.kind.row.GroupResource(), q.name)
+	default:
+		live = q.kind.row.New()
+		m := live.(metav1.Object)
+		m.SetName(q.name)
+		m.SetNamespace(q.scope())
+	}
+	if pt == types.ApplyYAMLPatchType {
+		force := o.Force != nil && *o.Force
+		obj, warnings, err = q.ownership.Apply(q.kind.row, subresource, live, body, o.FieldManager, force, v)
+	} else {
+		obj, warnings, err = q.Table.Patch(q.kind.row, live, pt, body, v)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := q.named(obj); err != nil {
+		return nil, nil, err
+	}
+	obj, err = q.kind.stored(obj)
+	return obj, warnings, err
+}
+
+func mediaType(h http.Header) string {
+	v := h.Get("Content-Type")
+	for i := range len(v) {
+		if v[i] == ';' {
+			return v[:i]
+		}
+	}
+	return v
+}
+
+func checkPatch(o *metav1.PatchOptions, pt types.PatchType) error {
+	var errs field.ErrorList
+	if pt == types.ApplyYAMLPatchType {
+		if o.FieldManager == "" {
+			errs = append(errs, field.Required(field.NewPath("fieldManager"), "is required for apply patch"))
+		}
+	} else if o.Force != nil {
+		errs = append(errs, field.Forbidden(field.NewPath("force"), "may not be specified for non-apply patch"))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("PatchOptions").GroupKind(), "", errs)
+}

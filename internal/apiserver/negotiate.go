@@ -1,0 +1,193 @@
+package apiserver
+
+import (
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// shape is what of an object the client wants to see.
+type shape uint8
+
+const (
+	whole  shape = iota
+	table        // as kubectl prints it
+	partly       // its metadata
+
+)
+
+// form is how an answer is written.
+type form struct {
+	set    bool
+	media  scheme.MediaType
+	shape  shape
+	beta   bool // the shape in meta.k8s.io/v1beta1
+	pretty bool
+}
+
+// What an answer can be shaped as.
+type shapes uint8
+
+const (
+	plain   shapes = 0      // as it is only
+	shaped  shapes = 1 << 0 // table, metadata
+	streams shapes = 1 << 1 // a watch: no YAML
+)
+
+const mediaTypes = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+
+// negotiate reads the Accept header: the clause that is wanted most of those
+// that can be had.
+func negotiate(h http.Header, can shapes) (form, error) {
+	accept := h["Accept"]
+	switch {
+	case len(accept) == 0:
+		return form{set: true}, nil
+	case len(accept) == 1:
+		switch accept[0] {
+		case "application/json", "*/*", "":
+			return form{set: true}, nil
+		case "application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf,application/json":
+			return form{set: true, media: scheme.Protobuf}, nil
+		}
+	}
+	type clause struct {
+		form
+		q float64
+	}
+	var can1 []clause
+	for _, line := range accept {
+		for _, part := range strings.Split(line, ",") {
+			c := clause{form: form{set: true}, q: 1}
+			t, params, err := mime.ParseMediaType(part)
+			if err != nil {
+				continue
+			}
+			switch t {
+			case "application/json", "*/*", "application/*":
+			case "application/yaml":
+				c.media = scheme.YAML
+			case "application/vnd.kubernetes.protobuf":
+				c.media = scheme.Protobuf
+			default:
+				continue
+			}
+			if v, ok := params["q"]; ok {
+				if c.q, err = strconv.ParseFloat(v, 64); err != nil || c.q <= 0 {
+					continue
+				}
+			}
+			if can&streams != 0 && c.media == scheme.YAML {
+				continue
+			}
+			if as, ok := params["as"]; ok {
+				if can&shaped == 0 || params["g"] != metav1.GroupName {
+					continue
+				}
+				switch params["v"] {
+				case "v1":
+				case "v1beta1":
+					c.beta = true
+				default:
+					continue
+				}
+				switch as {
+				case "Table":
+					c.shape = table
+					if c.media == scheme.Protobuf {
+						continue // a Table has no protobuf form
+					}
+				case "PartialObjectMetadata", "PartialObjectMetadataList":
+					c.shape = partly
+				default:
+					continue
+				}
+			}
+			can1 = append(can1, c)
+		}
+	}
+	if len(can1) == 0 {
+		return form{}, notAcceptable(can)
+	}
+	best := slices.MaxFunc(can1, func(a, b clause) int {
+		switch {
+		case a.q < b.q:
+			return -1
+		case a.q > b.q:
+			return 1
+		}
+		return 0
+	})
+	return best.form, nil
+}
+
+func notAcceptable(can shapes) error {
+	types := mediaTypes
+	if can&streams != 0 {
+		types = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+	}
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
+		Message: "only the following media types are accepted: " + types,
+	}}
+}
+
+// bodyType reads the Content-Type header of a request that carries an object.
+func bodyType(h http.Header) (scheme.MediaType, error) {
+	v := h.Get("Content-Type")
+	switch v {
+	case "", "application/json":
+		return scheme.JSON, nil
+	case "application/vnd.kubernetes.protobuf":
+		return scheme.Protobuf, nil
+	}
+	t, _, err := mime.ParseMediaType(v)
+	if err == nil {
+		switch t {
+		case "application/json":
+			return scheme.JSON, nil
+		case "application/yaml":
+			return scheme.YAML, nil
+		case "application/vnd.kubernetes.protobuf":
+			return scheme.Protobuf, nil
+		}
+	}
+	return 0, unsupportedMedia(mediaTypes)
+}
+
+func unsupportedMedia(accepted string) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
+		Message: "the body of the request was in an unknown format - accepted media types include: " + accepted,
+	}}
+}
+
+// negotiate settles the form of the answer before anything is done.
+func (q *request) negotiate(can shapes) error {
+	f, err := negotiate(q.r.Header, can)
+	if err != nil {
+		return err
+	}
+	if q.query != nil || f.media == scheme.JSON {
+		f.pretty = q.pretty()
+	}
+	q.form = f
+	return nil
+}
+
+// pretty tells whether JSON is for human eyes: when asked for, or when a
+// command-line or web browser asks.
+func (q *request) pretty() bool {
+	if v, ok := q.query["pretty"]; ok {
+		return len(v) == 0 || v[0] == "" || isTrue(v[0])
+	}
+	agent := q.r.Header.Get("User-Agent")
+	return strings.HasPrefix(agent, "curl") || strings.HasPrefix(agent, "Wget") || strings.HasPrefix(agent, "Mozilla/5.0")
+}

@@ -1,0 +1,110 @@
+package apiserver
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// path answers what is no resource.
+func (q *request) path(path string) error {
+	if h := q.mounted(path); h != nil {
+		h.ServeHTTP(q.w, q.r)
+		return nil
+	}
+	get := q.r.Method == http.MethodGet || q.r.Method == http.MethodHead
+	if q.r.Method == http.MethodOptions {
+		q.w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")
+		q.code = http.StatusNoContent
+		q.w.WriteHeader(q.code)
+		return nil
+	}
+	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch name {
+	case "healthz", "livez", "readyz", "version", "metrics", "":
+		if !get {
+			return apierrors.NewMethodNotSupported(schema.GroupResource{Resource: path}, q.r.Method)
+		}
+	}
+	switch name {
+	case "healthz", "livez", "readyz":
+		return q.health(name, rest)
+	case "version":
+		if rest == "" {
+			return q.versionInfo()
+		}
+	case "metrics":
+		if rest == "" {
+			q.metrics.handler.ServeHTTP(q.w, q.r)
+			return nil
+		}
+	case "":
+		return q.index()
+	case "api", "apis":
+		if q.Discovery != nil {
+			q.Discovery.ServeHTTP(q.w, q.r)
+			return nil
+		}
+	}
+	return notServed()
+}
+
+// mounted returns the handler of a path: of the path itself, or the longest prefix.
+func (q *request) mounted(path string) http.Handler {
+	if h := q.Handlers[path]; h != nil {
+		return h
+	}
+	for i := len(path) - 1; i > 0; i-- {
+		if path[i] == '/' {
+			if h := q.Handlers[path[:i+1]]; h != nil {
+				return h
+			}
+		}
+	}
+	return nil
+}
+
+func (q *request) versionInfo() error {
+	b, err := json.MarshalIndent(q.Version, "", "  ")
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	q.form = form{set: true, media: scheme.YAML} // as it is, without a line end
+	q.w.Header()["Content-Type"] = contentTypes[scheme.JSON]
+	setInt(q.w.Header(), "Content-Length", len(b))
+	q.code = http.StatusOK
+	q.w.WriteHeader(q.code)
+	q.w.Write(b)
+	return nil
+}
+
+// index lists the paths that are served.
+func (q *request) index() error {
+	paths := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/readyz", "/version"}
+	for _, g := range q.Table.Groups() {
+		if g.Name == "" {
+			continue
+		}
+		paths = append(paths, "/apis/"+g.Name)
+		for _, v := range g.Versions {
+			paths = append(paths, "/apis/"+g.Name+"/"+v)
+		}
+	}
+	for p := range q.Handlers {
+		paths = append(paths, strings.TrimSuffix(p, "/"))
+	}
+	slices.Sort(paths)
+	b, err := json.MarshalIndent(map[string][]string{"paths": slices.Compact(paths)}, "", "  ")
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	q.form = form{set: true, media: scheme.JSON}
+	q.body(http.StatusOK, b)
+	return nil
+}

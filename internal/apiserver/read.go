@@ -1,0 +1,408 @@
+package apiserver
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"clipper/internal/apiserver/cache"
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+)
+
+func (q *request) get() error {
+	if err := q.negotiate(shaped); err != nil {
+		return err
+	}
+	fresh := true
+	if v := q.query.Get("resourceVersion"); v != "" {
+		n, err := revision(v)
+		if err != nil {
+			return err
+		}
+		if fresh = n > 0; fresh {
+			if err := q.cache.WaitFor(q.ctx, n); err != nil {
+				return err
+			}
+		}
+	}
+	if fresh {
+		if err := q.cache.WaitFresh(q.ctx); err != nil {
+			return err
+		}
+	}
+	e := q.kind.cache.Get(cache.Key(q.scope(), q.name))
+	if e == nil {
+		return apierrors.NewNotFound(q.kind.row.GroupResource(), q.name)
+	}
+	return q.entry(http.StatusOK, e)
+}
+
+// scope is the namespace of the objects asked for.
+func (q *request) scope() string {
+	if q.kind.row.Namespaced {
+		return q.namespace
+	}
+	return ""
+}
+
+// revision reads a resourceVersion.
+func revision(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, apierrors.NewBadRequest(fmt.Sprintf("invalid resource version %q: must be a positive number", s))
+	}
+	return n, nil
+}
+
+// selection reads the selectors of a list, watch or deletecollection.
+func (q *request) selection(o *metav1.ListOptions) (*cache.Selection, error) {
+	var (
+		label labels.Selector
+		which fields.Selector
+		err   error
+	)
+	if o.LabelSelector != "" {
+		if label, err = labels.Parse(o.LabelSelector); err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("unable to parse requirement: %v", err))
+		}
+	}
+	if o.FieldSelector != "" {
+		if which, err = fields.ParseSelector(o.FieldSelector); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+		stored := which
+		if q.kind.row.Stored != q.kind.row {
+			if stored, err = q.kind.storedFields(which); err != nil {
+				return nil, apierrors.NewBadRequest(err.Error())
+			}
+		}
+		if err := q.kind.row.Stored.CheckFields(stored); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+		which = stored
+	}
+	if q.name != "" { // the older spelling of a watch of one object
+		one := fields.OneTermEqualSelector("metadata.name", q.name)
+		if which == nil {
+			which = one
+		} else {
+			which = fields.AndSelectors(which, one)
+		}
+	}
+	return q.kind.cache.Select(q.scope(), label, which), nil
+}
+
+// eventFields are the names that events.k8s.io gives to fields of core Events.
+var eventFields = map[string]string{
+	"regarding.kind": "involvedObject.kind", "regarding.namespace": "involvedObject.namespace",
+	"regarding.name": "involvedObject.name", "regarding.uid": "involvedObject.uid",
+	"regarding.apiVersion": "involvedObject.apiVersion", "regarding.resourceVersion": "involvedObject.resourceVersion",
+	"regarding.fieldPath": "involvedObject.fieldPath", "reportingController": "reportingComponent",
+}
+
+// storedFields names the fields of a selector as the stored version does.
+func (k *kind) storedFields(s fields.Selector) (fields.Selector, error) {
+	if err := k.row.CheckFields(s); err != nil {
+		return nil, err
+	}
+	if k.row.Stored.Kind != "Event" {
+		return s, nil
+	}
+	return s.Transform(func(name, value string) (string, string, error) {
+		if n := eventFields[name]; n != "" {
+			name = n
+		}
+		return name, value, nil
+	})
+}
+
+// checkList refuses parameters that contradict each other.
+func checkList(o *metav1.ListOptions, watch bool) error {
+	var errs field.ErrorList
+	match := field.NewPath("resourceVersionMatch")
+	switch {
+	case o.ResourceVersionMatch == "":
+	case watch && o.SendInitialEvents == nil:
+		errs = append(errs, field.Forbidden(match, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
+	case !watch && o.ResourceVersion == "":
+		errs = append(errs, field.Forbidden(match, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+	case o.Continue != "":
+		errs = append(errs, field.Forbidden(match, "resourceVersionMatch is forbidden when continue is provided"))
+	case o.ResourceVersionMatch != metav1.ResourceVersionMatchExact && o.ResourceVersionMatch != metav1.ResourceVersionMatchNotOlderThan:
+		errs = append(errs, field.NotSupported(match, o.ResourceVersionMatch,
+			[]string{string(metav1.ResourceVersionMatchExact), string(metav1.ResourceVersionMatchNotOlderThan), ""}))
+	case o.ResourceVersionMatch == metav1.ResourceVersionMatchExact && o.ResourceVersion == "0":
+		errs = append(errs, field.Forbidden(match, `resourceVersionMatch "exact" is forbidden for resourceVersion "0"`))
+	}
+	if o.SendInitialEvents != nil {
+		at := field.NewPath("sendInitialEvents")
+		switch {
+		case !watch:
+			errs = append(errs, field.Forbidden(at, "sendInitialEvents is forbidden for list"))
+		case o.ResourceVersionMatch != metav1.ResourceVersionMatchNotOlderThan:
+			errs = append(errs, field.Forbidden(match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
+		}
+	}
+	if o.Limit < 0 {
+		errs = append(errs, field.Invalid(field.NewPath("limit"), o.Limit, "must be greater than or equal to 0"))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", errs)
+}
+
+// token is what a continue parameter holds, in upstream's form.
+type token struct {
+	APIVersion string `json:"v"`
+	// Revision of the whole list; -1: whatever is newest.
+	Revision int64  `json:"rv"`
+	Start    string `json:"start"`
+}
+
+const tokenVersion = "meta.k8s.io/v1"
+
+func (t token) String() string {
+	t.APIVersion = tokenVersion
+	b, err := json.Marshal(t)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func parseToken(s string) (t token, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
+	if err == nil {
+		err = json.Unmarshal(b, &t)
+	}
+	if err != nil || t.APIVersion != tokenVersion || t.Start == "" || t.Revision == 0 || t.Revision < -1 {
+		return t, apierrors.NewBadRequest("continue key is not valid: it must be the one that the list returned")
+	}
+	return t, nil
+}
+
+const tokenExpired = "The provided continue parameter is too old to display a consistent list result. " +
+	"You can start a new list without the continue parameter, or use the continue token in this response to " +
+	"retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - " +
+	"objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."
+
+// page is what a list selects.
+type page struct {
+	entries []*cache.Entry
+	meta    metav1.ListMeta
+}
+
+// snapshot returns the state that a list is of, and the key to start from.
+func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, error) {
+	r := q.kind.cache
+	if o.Continue != "" {
+		if o.ResourceVersion != "" && o.ResourceVersion != "0" {
+			return nil, "", apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
+		}
+		t, err := parseToken(o.Continue)
+		if err != nil {
+			return nil, "", err
+		}
+		if t.Revision > 0 {
+			s, err := r.At(q.ctx, t.Revision)
+			if apierrors.IsResourceExpired(err) {
+				expired := apierrors.NewResourceExpired(tokenExpired)
+				expired.ErrStatus.ListMeta.Continue = token{Revision: -1, Start: t.Start}.String()
+				return nil, "", expired
+			}
+			return s, t.Start, err
+		}
+		if err := q.cache.WaitFresh(q.ctx); err != nil {
+			return nil, "", err
+		}
+		return r.Snapshot(), t.Start, nil
+	}
+	n, err := revision(o.ResourceVersion)
+	if err != nil {
+		return nil, "", err
+	}
+	switch {
+	case o.ResourceVersion == "":
+		err = q.cache.WaitFresh(q.ctx)
+	case n > 0 && (o.ResourceVersionMatch == metav1.ResourceVersionMatchExact ||
+		o.ResourceVersionMatch == "" && o.Limit > 0):
+		s, err := r.At(q.ctx, n)
+		return s, "", err
+	case n > 0:
+		err = q.cache.WaitFor(q.ctx, n)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return r.Snapshot(), "", nil
+}
+
+// find makes the page that a list asks for.
+func (q *request) find(o *metav1.ListOptions) (p page, err error) {
+	if err := checkList(o, false); err != nil {
+		return p, err
+	}
+	sel, err := q.selection(o)
+	if err != nil {
+		return p, err
+	}
+	s, start, err := q.snapshot(o)
+	if err != nil {
+		return p, err
+	}
+	if sel.Whole() && o.Limit == 0 {
+		p.entries = make([]*cache.Entry, 0, s.Len())
+	}
+	more := int64(0)
+	s.Ascend(sel, start, func(e *cache.Entry) bool {
+		if o.Limit > 0 && int64(len(p.entries)) == o.Limit {
+			if more++; !sel.Whole() {
+				// Whether one more matches decides about a further page.
+				if more = 0; sel.Matches(e) {
+					more = 1
+					return false
+				}
+			}
+			return true
+		}
+		if sel.Matches(e) {
+			p.entries = append(p.entries, e)
+		}
+		return true
+	})
+	p.meta.ResourceVersion = strconv.FormatInt(s.Revision, 10)
+	if more > 0 {
+		last := p.entries[len(p.entries)-1]
+		p.meta.Continue = token{Revision: s.Revision, Start: last.Key + "\x00"}.String()
+		if sel.Whole() {
+			p.meta.RemainingItemCount = &more
+		}
+		q.kind.cache.Keep(s)
+	}
+	return p, nil
+}
+
+func (q *request) list() error {
+	if err := q.negotiate(shaped); err != nil {
+		return err
+	}
+	o, err := scheme.ParseListOptions(q.query)
+	if err != nil {
+		return err
+	}
+	p, err := q.find(&o)
+	if err != nil {
+		return err
+	}
+	return q.page(p)
+}
+
+// page answers with a list, joining bytes that exist.
+func (q *request) page(p page) error {
+	media, by := q.form.media, q.kind.encoders[q.form.media]
+	switch q.form.shape {
+	case table:
+		objs := make([]runtime.Object, len(p.entries))
+		for i, e := range p.entries {
+			objs[i] = e.Object
+		}
+		t, err := q.table(objs, true)
+		if err != nil {
+			return err
+		}
+		t.ListMeta = p.meta
+		return q.object(http.StatusOK, t)
+	case partly:
+		by = q.kind.partial[media]
+	}
+	if media == scheme.YAML || q.form.pretty && media == scheme.JSON {
+		return q.slowPage(p)
+	}
+	items := make([][]byte, len(p.entries))
+	for i, e := range p.entries {
+		b, err := e.Bytes(by)
+		if err != nil {
+			return apierrors.NewInternalError(err)
+		}
+		items[i] = b
+	}
+	q.w.Header()["Content-Type"] = contentTypes[media]
+	out := q.beginSized(items)
+	err := q.writeList(out, media, &p.meta, values(items))
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func (q *request) writeList(out io.Writer, media scheme.MediaType, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+	if q.form.shape == partly {
+		version := "meta.k8s.io/v1"
+		if q.form.beta {
+			version = "meta.k8s.io/v1beta1"
+		}
+		return scheme.WriteListOf(out, media, version, "PartialObjectMetadataList", meta, items)
+	}
+	if media == scheme.Protobuf {
+		return q.kind.row.WriteListProtobuf(out, meta, items)
+	}
+	return q.kind.row.WriteListJSON(out, meta, items)
+}
+
+func values(items [][]byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, b := range items {
+			if !yield(b) {
+				return
+			}
+		}
+	}
+}
+
+// slowPage writes lists for human eyes.
+func (q *request) slowPage(p page) error {
+	by := q.kind.encoders[scheme.JSON]
+	if q.form.shape == partly {
+		by = q.kind.partial[scheme.JSON]
+	}
+	var items [][]byte
+	for _, e := range p.entries {
+		b, err := e.Bytes(by)
+		if err != nil {
+			return apierrors.NewInternalError(err)
+		}
+		items = append(items, b)
+	}
+	var j strings.Builder
+	if err := q.writeList(&j, scheme.JSON, &p.meta, values(items)); err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	b := []byte(strings.TrimSuffix(j.String(), "\n"))
+	if q.form.media == scheme.YAML {
+		y, err := yaml.JSONToYAML(b)
+		if err != nil {
+			return apierrors.NewInternalError(err)
+		}
+		b = y
+	}
+	q.body(http.StatusOK, b)
+	return nil
+}

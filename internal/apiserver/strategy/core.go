@@ -1,0 +1,38 @@
+package strategy
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// eventTTL is how long an Event lives after it was last written.
+const eventTTL = time.Hour
+
+func core() map[string]*Strategy {
+	return map[string]*Strategy{
+		"namespaces":             namespace(),
+		"nodes":                  node(),
+		"pods":                   pod(),
+		"services":               service(),
+		"replicationcontrollers": replicationController(),
+		"endpoints":              {CreateOnUpdate: true},
+		"limitranges":            {CreateOnUpdate: true},
+		"podtemplates":           {ReturnDeleted: true, Create: firstGeneration},
+		"serviceaccounts":        {ReturnDeleted: true},
+		"events":                 {CreateOnUpdate: true, TTL: func(runtime.Object) time.Duration { return eventTTL }},
+		"resourcequotas": with(halves(
+			func(q *corev1.ResourceQuota) *corev1.ResourceQuotaSpec { return &q.Spec },
+			func(q *corev1.ResourceQuota) *corev1.ResourceQuotaStatus { return &q.Status },
+			false, nil), func(s *Strategy) { s.ReturnDeleted = true }),
+		"persistentvolumes":      persistentVolume(),
+		"persistentvolumeclaims": persistentVolumeClaim(),
+	}
+}
+
+func firstGeneration(o runtime.Object) {
+	if m, ok := o.(interface{ SetGeneration(int64) }); ok {
+		m.SetGeneration(1)
+	}
+}

@@ -1,0 +1,49 @@
+package strategy
+
+import (
+	"errors"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var errEmptying = errors.New("The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.")
+
+// A namespace is held by spec.finalizers: its controller empties it and then
+// takes "kubernetes" out through the finalize subresource.
+func namespace() *Strategy {
+	return &Strategy{
+		Create: func(o runtime.Object) {
+			ns := o.(*corev1.Namespace)
+			ns.Status = corev1.NamespaceStatus{Phase: corev1.NamespaceActive}
+			if !slices.Contains(ns.Spec.Finalizers, corev1.FinalizerKubernetes) {
+				ns.Spec.Finalizers = append(ns.Spec.Finalizers, corev1.FinalizerKubernetes)
+			}
+		},
+		Update: func(o, was runtime.Object) {
+			ns, old := o.(*corev1.Namespace), was.(*corev1.Namespace)
+			ns.Spec.Finalizers, ns.Status = old.Spec.Finalizers, old.Status
+		},
+		Sub: map[string]func(obj, old runtime.Object){
+			"status": func(o, was runtime.Object) {
+				ns, old := o.(*corev1.Namespace), was.(*corev1.Namespace)
+				ns.Spec.Finalizers = old.Spec.Finalizers
+				ns.Labels, ns.Annotations = old.Labels, old.Annotations
+			},
+			"finalize": func(o, was runtime.Object) {
+				ns, old := o.(*corev1.Namespace), was.(*corev1.Namespace)
+				ns.Status = old.Status
+			},
+		},
+		Held: func(o runtime.Object) bool { return len(o.(*corev1.Namespace).Spec.Finalizers) > 0 },
+		Deleting: func(o runtime.Object) {
+			o.(*corev1.Namespace).Status.Phase = corev1.NamespaceTerminating
+		},
+		AlreadyDeleting: func(o runtime.Object) error {
+			return apierrors.NewConflict(schema.GroupResource{Resource: "namespaces"}, o.(*corev1.Namespace).Name, errEmptying)
+		},
+	}
+}

@@ -1,0 +1,139 @@
+package strategy
+
+import (
+	certificatesv1 "k8s.io/api/certificates/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+func networking() map[string]*Strategy {
+	return map[string]*Strategy{
+		"ingresses": halves(
+			func(i *networkingv1.Ingress) *networkingv1.IngressSpec { return &i.Spec },
+			func(i *networkingv1.Ingress) *networkingv1.IngressStatus { return &i.Status },
+			true, nil),
+		"ingressclasses": specOnly(func(c *networkingv1.IngressClass) *networkingv1.IngressClassSpec { return &c.Spec }),
+		"networkpolicies": specOnly(func(p *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicySpec {
+			return &p.Spec
+		}),
+	}
+}
+
+func policy() map[string]*Strategy {
+	s := halves(
+		func(p *policyv1.PodDisruptionBudget) *policyv1.PodDisruptionBudgetSpec { return &p.Spec },
+		func(p *policyv1.PodDisruptionBudget) *policyv1.PodDisruptionBudgetStatus { return &p.Status },
+		true, nil)
+	return map[string]*Strategy{"poddisruptionbudgets": s}
+}
+
+func storage() map[string]*Strategy {
+	return map[string]*Strategy{
+		"csinodes":   {Conditional: true},
+		"csidrivers": {Conditional: true},
+	}
+}
+
+func rbac() map[string]*Strategy {
+	return map[string]*Strategy{
+		"roles":               {CreateOnUpdate: true},
+		"rolebindings":        {CreateOnUpdate: true},
+		"clusterroles":        {CreateOnUpdate: true},
+		"clusterrolebindings": {CreateOnUpdate: true},
+	}
+}
+
+// specOnly is a kind without status whose generation counts its specs.
+func specOnly[T, S any, PT object[T], PS marshaler[S]](spec func(PT) *S) *Strategy {
+	return &Strategy{
+		Create: firstGeneration,
+		Update: func(o, was runtime.Object) {
+			obj, old := o.(PT), was.(PT)
+			if !same(PS(spec(obj)), PS(spec(old))) {
+				obj.SetGeneration(old.GetGeneration() + 1)
+			}
+		},
+	}
+}
+
+func endpointSlice() *Strategy {
+	// All of a slice but its metadata is its content.
+	content := func(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
+		return &discoveryv1.EndpointSlice{AddressType: s.AddressType, Endpoints: s.Endpoints, Ports: s.Ports}
+	}
+	return &Strategy{
+		Create: firstGeneration,
+		Update: func(o, was runtime.Object) {
+			obj, old := o.(*discoveryv1.EndpointSlice), was.(*discoveryv1.EndpointSlice)
+			if !same(content(obj), content(old)) {
+				obj.Generation = old.Generation + 1
+			}
+		},
+	}
+}
+
+func priorityClass() *Strategy {
+	content := func(p *schedulingv1.PriorityClass) *schedulingv1.PriorityClass {
+		return &schedulingv1.PriorityClass{
+			Value: p.Value, GlobalDefault: p.GlobalDefault, Description: p.Description, PreemptionPolicy: p.PreemptionPolicy,
+		}
+	}
+	return &Strategy{
+		Create: firstGeneration,
+		Update: func(o, was runtime.Object) {
+			obj, old := o.(*schedulingv1.PriorityClass), was.(*schedulingv1.PriorityClass)
+			if !same(content(obj), content(old)) {
+				obj.Generation = old.Generation + 1
+			}
+		},
+	}
+}
+
+// A signing request's spec never changes; who asked is stamped on it by the
+// API server; approval and status each write their own part of the status.
+func certificateSigningRequest() *Strategy {
+	return &Strategy{
+		Create: func(o runtime.Object) {
+			o.(*certificatesv1.CertificateSigningRequest).Status = certificatesv1.CertificateSigningRequestStatus{}
+		},
+		Update: func(o, was runtime.Object) {
+			obj, old := o.(*certificatesv1.CertificateSigningRequest), was.(*certificatesv1.CertificateSigningRequest)
+			obj.Spec, obj.Status = old.Spec, old.Status
+		},
+		Sub: map[string]func(obj, old runtime.Object){
+			"status": func(o, was runtime.Object) {
+				obj, old := o.(*certificatesv1.CertificateSigningRequest), was.(*certificatesv1.CertificateSigningRequest)
+				obj.Spec = old.Spec
+				obj.Status.Conditions = mergeConditions(obj.Status.Conditions, old.Status.Conditions)
+			},
+			"approval": func(o, was runtime.Object) {
+				obj, old := o.(*certificatesv1.CertificateSigningRequest), was.(*certificatesv1.CertificateSigningRequest)
+				obj.Spec = old.Spec
+				obj.Status.Certificate = old.Status.Certificate
+			},
+		},
+	}
+}
+
+// mergeConditions lets a status write neither add nor take away an approval or
+// a denial.
+func mergeConditions(wanted, old []certificatesv1.CertificateSigningRequestCondition) []certificatesv1.CertificateSigningRequestCondition {
+	decision := func(c certificatesv1.CertificateSigningRequestCondition) bool {
+		return c.Type == certificatesv1.CertificateApproved || c.Type == certificatesv1.CertificateDenied
+	}
+	var merged []certificatesv1.CertificateSigningRequestCondition
+	for _, c := range old {
+		if decision(c) {
+			merged = append(merged, c)
+		}
+	}
+	for _, c := range wanted {
+		if !decision(c) {
+			merged = append(merged, c)
+		}
+	}
+	return merged
+}

@@ -1,0 +1,120 @@
+package strategy
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Addresses and ports of Services are allocated by the API server after this.
+func service() *Strategy {
+	s := halves(
+		func(v *corev1.Service) *corev1.ServiceSpec { return &v.Spec },
+		func(v *corev1.Service) *corev1.ServiceStatus { return &v.Status },
+		false, nil)
+	s.CreateOnUpdate, s.ReturnDeleted = true, true
+	update := s.Update
+	s.Update = func(o, was runtime.Object) {
+		update(o, was)
+		patchService(o.(*corev1.Service), was.(*corev1.Service))
+	}
+	return s
+}
+
+// patchService carries over what was allocated and the user did not state, and
+// drops what the new type no longer has, so that a manifest without it can be
+// put again, and the type changed by its name alone.
+func patchService(svc, old *corev1.Service) {
+	n, o := &svc.Spec, &old.Spec
+	if wantsClusterIP(n) && wantsClusterIP(o) {
+		if n.ClusterIP == "" && len(n.ClusterIPs) == 0 {
+			n.ClusterIP, n.ClusterIPs = o.ClusterIP, o.ClusterIPs
+		}
+		if n.ClusterIP == o.ClusterIP && len(n.ClusterIPs) == 0 {
+			n.ClusterIPs = o.ClusterIPs
+		}
+		if len(n.IPFamilies) == 0 {
+			n.IPFamilies = o.IPFamilies
+		}
+		if n.IPFamilyPolicy == nil {
+			n.IPFamilyPolicy = o.IPFamilyPolicy
+		}
+	}
+	if wantsClusterIP(o) && !wantsClusterIP(n) && n.ClusterIP == o.ClusterIP {
+		n.ClusterIP, n.ClusterIPs, n.IPFamilies, n.IPFamilyPolicy = "", nil, nil, nil
+	}
+	if WantsNodePorts(n) && WantsNodePorts(o) {
+		keepNodePorts(n, o)
+	}
+	if WantsNodePorts(o) && !WantsNodePorts(n) {
+		had := map[int32]bool{}
+		for _, p := range o.Ports {
+			had[p.NodePort] = true
+		}
+		for i := range n.Ports {
+			if had[n.Ports[i].NodePort] {
+				n.Ports[i].NodePort = 0
+			}
+		}
+	}
+	if WantsHealthCheckPort(n) && WantsHealthCheckPort(o) && n.HealthCheckNodePort == 0 {
+		n.HealthCheckNodePort = o.HealthCheckNodePort
+	}
+	if !WantsHealthCheckPort(n) && n.HealthCheckNodePort == o.HealthCheckNodePort {
+		n.HealthCheckNodePort = 0
+	}
+	if o.Type == corev1.ServiceTypeLoadBalancer && n.Type != corev1.ServiceTypeLoadBalancer {
+		if n.AllocateLoadBalancerNodePorts != nil && o.AllocateLoadBalancerNodePorts != nil &&
+			*n.AllocateLoadBalancerNodePorts == *o.AllocateLoadBalancerNodePorts {
+			n.AllocateLoadBalancerNodePorts = nil
+		}
+		if n.LoadBalancerClass != nil && o.LoadBalancerClass != nil && *n.LoadBalancerClass == *o.LoadBalancerClass {
+			n.LoadBalancerClass = nil
+		}
+		svc.Status.LoadBalancer = corev1.LoadBalancerStatus{}
+	}
+	if n.Type == corev1.ServiceTypeClusterIP && o.Type != corev1.ServiceTypeClusterIP && n.ExternalTrafficPolicy == o.ExternalTrafficPolicy {
+		if len(n.ExternalIPs) == 0 {
+			n.ExternalTrafficPolicy = ""
+		}
+	}
+	if o.Type == corev1.ServiceTypeExternalName && n.Type != corev1.ServiceTypeExternalName && n.ExternalName == o.ExternalName {
+		n.ExternalName = ""
+	}
+}
+
+// keepNodePorts gives ports that state no node port the one that the same
+// protocol and port had, unless a port claims it by name.
+func keepNodePorts(n, o *corev1.ServiceSpec) {
+	type key struct {
+		protocol corev1.Protocol
+		port     int32
+	}
+	had := map[key]int32{}
+	for _, p := range o.Ports {
+		had[key{p.Protocol, p.Port}] = p.NodePort
+	}
+	used := map[key]bool{}
+	for _, p := range n.Ports {
+		used[key{p.Protocol, p.NodePort}] = true
+	}
+	for i := range n.Ports {
+		p := &n.Ports[i]
+		if port := had[key{p.Protocol, p.Port}]; p.NodePort == 0 && !used[key{p.Protocol, port}] {
+			p.NodePort = port
+		}
+	}
+}
+
+func wantsClusterIP(s *corev1.ServiceSpec) bool { return s.Type != corev1.ServiceTypeExternalName }
+
+// WantsNodePorts tells whether ports of the Service get node ports.
+func WantsNodePorts(s *corev1.ServiceSpec) bool {
+	return s.Type == corev1.ServiceTypeNodePort ||
+		s.Type == corev1.ServiceTypeLoadBalancer && (s.AllocateLoadBalancerNodePorts == nil || *s.AllocateLoadBalancerNodePorts)
+}
+
+// WantsHealthCheckPort tells whether the Service gets a node port of its own
+// for load balancers to ask whether a node has endpoints.
+func WantsHealthCheckPort(s *corev1.ServiceSpec) bool {
+	return s.Type == corev1.ServiceTypeLoadBalancer && s.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
+}

@@ -1,0 +1,106 @@
+package strategy
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+func apps() map[string]*Strategy {
+	return map[string]*Strategy{
+		"deployments": with(halves(
+			func(d *appsv1.Deployment) *appsv1.DeploymentSpec { return &d.Spec },
+			func(d *appsv1.Deployment) *appsv1.DeploymentStatus { return &d.Status },
+			true, keepLabels), func(s *Strategy) {
+			s.Scale = scale(func(d *appsv1.Deployment) replicas {
+				return replicas{&d.Spec.Replicas, d.Status.Replicas, selector(d.Spec.Selector)}
+			})
+		}),
+		"replicasets": with(halves(
+			func(r *appsv1.ReplicaSet) *appsv1.ReplicaSetSpec { return &r.Spec },
+			func(r *appsv1.ReplicaSet) *appsv1.ReplicaSetStatus { return &r.Status },
+			true, keepLabels), func(s *Strategy) {
+			s.Scale = scale(func(r *appsv1.ReplicaSet) replicas {
+				return replicas{&r.Spec.Replicas, r.Status.Replicas, selector(r.Spec.Selector)}
+			})
+		}),
+		"statefulsets": with(halves(
+			func(t *appsv1.StatefulSet) *appsv1.StatefulSetSpec { return &t.Spec },
+			func(t *appsv1.StatefulSet) *appsv1.StatefulSetStatus { return &t.Status },
+			true, nil), func(s *Strategy) {
+			s.Scale = scale(func(t *appsv1.StatefulSet) replicas {
+				return replicas{&t.Spec.Replicas, t.Status.Replicas, selector(t.Spec.Selector)}
+			})
+		}),
+		"daemonsets": halves(
+			func(d *appsv1.DaemonSet) *appsv1.DaemonSetSpec { return &d.Spec },
+			func(d *appsv1.DaemonSet) *appsv1.DaemonSetStatus { return &d.Status },
+			true, nil),
+	}
+}
+
+func replicationController() *Strategy {
+	s := halves(
+		func(r *corev1.ReplicationController) *corev1.ReplicationControllerSpec { return &r.Spec },
+		func(r *corev1.ReplicationController) *corev1.ReplicationControllerStatus { return &r.Status },
+		true, nil)
+	s.OrphanDependents, s.ReturnDeleted = true, true
+	s.Scale = scale(func(r *corev1.ReplicationController) replicas {
+		return replicas{&r.Spec.Replicas, r.Status.Replicas, labels.SelectorFromSet(r.Spec.Selector).String()}
+	})
+	return s
+}
+
+func batch() map[string]*Strategy {
+	return map[string]*Strategy{
+		"jobs": halves(
+			func(j *batchv1.Job) *batchv1.JobSpec { return &j.Spec },
+			func(j *batchv1.Job) *batchv1.JobStatus { return &j.Status },
+			true, nil),
+		"cronjobs": halves(
+			func(c *batchv1.CronJob) *batchv1.CronJobSpec { return &c.Spec },
+			func(c *batchv1.CronJob) *batchv1.CronJobStatus { return &c.Status },
+			true, nil),
+	}
+}
+
+// replicas is what a Scale shows of a workload.
+type replicas struct {
+	wanted   **int32
+	observed int32
+	selector string
+}
+
+func selector(s *metav1.LabelSelector) string {
+	sel, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		return ""
+	}
+	return sel.String()
+}
+
+func scale[T any, PT object[T]](of func(PT) replicas) *Scale {
+	return &Scale{
+		Get: func(o runtime.Object) *autoscalingv1.Scale {
+			obj := o.(PT)
+			r := of(obj)
+			s := &autoscalingv1.Scale{
+				TypeMeta: metav1.TypeMeta{APIVersion: "autoscaling/v1", Kind: "Scale"},
+				ObjectMeta: metav1.ObjectMeta{
+					Name: obj.GetName(), Namespace: obj.GetNamespace(), UID: obj.GetUID(),
+					ResourceVersion: obj.GetResourceVersion(), CreationTimestamp: obj.GetCreationTimestamp(),
+				},
+				Status: autoscalingv1.ScaleStatus{Replicas: r.observed, Selector: r.selector},
+			}
+			if *r.wanted != nil {
+				s.Spec.Replicas = **r.wanted
+			}
+			return s
+		},
+		Set: func(o runtime.Object, n int32) { *of(o.(PT)).wanted = &n },
+	}
+}

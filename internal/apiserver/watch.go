@@ -1,0 +1,267 @@
+package apiserver
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"clipper/internal/apiserver/cache"
+	"clipper/internal/scheme"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+const (
+	// bookmarkEvery is about how often a quiet watch is told how far it is.
+	bookmarkEvery = time.Minute
+	// watchAtLeast is how long a watch lasts when the client does not say; up
+	// to twice that, so that not all come back at once.
+	watchAtLeast = 30 * time.Minute
+	// flushFrom is how much is gathered before it is written.
+	flushFrom = 64 << 10
+)
+
+// Content types of watches, shared and never changed.
+var watchTypes = [3][]string{
+	scheme.JSON:     {"application/json"},
+	scheme.Protobuf: {"application/vnd.kubernetes.protobuf;stream=watch"},
+}
+
+func (q *request) watch() error {
+	if err := q.negotiate(shaped | streams); err != nil {
+		return err
+	}
+	if !q.kind.row.HasVerb("watch") {
+		return q.notAllowed()
+	}
+	o, err := scheme.ParseListOptions(q.query)
+	if err != nil {
+		return err
+	}
+	if err := checkList(&o, true); err != nil {
+		return err
+	}
+	sel, err := q.selection(&o)
+	if err != nil {
+		return err
+	}
+	from, err := revision(o.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	initial := from == 0
+	if o.SendInitialEvents != nil {
+		initial = *o.SendInitialEvents
+	}
+	flusher, ok := q.w.(http.Flusher)
+	if !ok {
+		return apierrors.NewInternalError(http.ErrNotSupported)
+	}
+	s := &watchStream{request: q, flusher: flusher, buf: outputs.Get().([]byte)[:0]}
+	defer func() { outputs.Put(s.buf[:0]) }()
+	s.marks = o.AllowWatchBookmarks
+	s.initialMark = initial && o.SendInitialEvents != nil && o.AllowWatchBookmarks
+
+	// From here on errors are events of the stream.
+	q.w.Header()["Content-Type"] = watchTypes[q.form.media]
+	q.code = http.StatusOK
+	q.w.WriteHeader(http.StatusOK)
+	w, err := q.kind.cache.Watch(q.ctx, sel, cache.WatchOptions{Revision: from, Initial: initial})
+	if err != nil {
+		s.fail(err)
+		return nil
+	}
+	defer w.Close()
+	s.w = w
+	return s.run(o.TimeoutSeconds)
+}
+
+// watchStream writes a watch's events.
+type watchStream struct {
+	*request
+	w       *cache.Watcher
+	flusher http.Flusher
+	buf     []byte
+	batch   []cache.Delivery
+
+	marks       bool // bookmarks are wanted
+	initialMark bool // the end of what existed is to be marked
+	headed      bool // the columns of a table have been described
+	marked      int64
+}
+
+func (s *watchStream) run(seconds *int64) error {
+	within := watchAtLeast + time.Duration(s.Rand.Uint64()%uint64(watchAtLeast))
+	if seconds != nil && *seconds > 0 {
+		within = time.Duration(*seconds) * time.Second
+	}
+	end := s.Clock.NewTimer(within)
+	defer end.Stop()
+	var tick <-chan time.Time
+	if s.marks {
+		// A little apart from each other.
+		t := s.Clock.NewTicker(bookmarkEvery - time.Duration(s.Rand.Uint64()%uint64(bookmarkEvery/10)))
+		defer t.Stop()
+		tick = t.C()
+	}
+	s.flusher.Flush()
+	for due := false; ; {
+		var (
+			bell <-chan struct{}
+			err  error
+		)
+		s.batch, bell, err = s.w.Next(s.batch[:0])
+		for i := range s.batch {
+			if ferr := s.event(&s.batch[i]); ferr != nil {
+				return s.fail(ferr)
+			}
+		}
+		clear(s.batch)
+		if s.initialMark {
+			if at := s.w.InitialDone(); at > 0 {
+				s.initialMark = false
+				if ferr := s.bookmark(at, true); ferr != nil {
+					return s.fail(ferr)
+				}
+			}
+		}
+		if err != nil {
+			return s.fail(err)
+		}
+		if bell == nil {
+			if len(s.buf) >= flushFrom && !s.write() {
+				return nil
+			}
+			continue
+		}
+		// Nothing more for now: what the watcher was told is complete up to
+		// here, so this is where it may be marked.
+		if at := s.w.Progress(); due && at > s.marked && !s.initialMark {
+			if ferr := s.bookmark(at, false); ferr != nil {
+				return s.fail(ferr)
+			}
+		}
+		due = false
+		if len(s.buf) > 0 { // out with it, at one go
+			if !s.write() {
+				return nil
+			}
+			s.flusher.Flush()
+		}
+		select {
+		case <-bell:
+		case <-tick:
+			due = true
+		case <-end.C():
+			return nil
+		case <-s.ending:
+			return nil
+		case <-s.ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *watchStream) write() bool {
+	_, err := s.request.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	return err == nil
+}
+
+// event appends one event in the client's form.
+func (s *watchStream) event(d *cache.Delivery) error {
+	var (
+		b   []byte
+		err error
+	)
+	switch s.form.shape {
+	case table:
+		t, terr := s.table([]runtime.Object{d.Entry.Object}, !s.headed)
+		if terr != nil {
+			return terr
+		}
+		s.headed = true
+		t.ResourceVersion = d.Entry.Meta().GetResourceVersion()
+		return s.append(d.Type, t)
+	case partly:
+		if s.form.beta {
+			p := partial(d.Entry.Object)
+			p.APIVersion = "meta.k8s.io/v1beta1"
+			return s.append(d.Type, p)
+		}
+		b, err = d.Entry.Bytes(s.kind.partial[s.form.media])
+	default:
+		b, err = d.Entry.Bytes(s.kind.encoders[s.form.media])
+	}
+	if err != nil {
+		return err
+	}
+	s.frame(d.Type, b)
+	return nil
+}
+
+func (s *watchStream) frame(t watch.EventType, object []byte) {
+	if s.form.media == scheme.Protobuf {
+		s.buf = scheme.AppendEventProtobuf(s.buf, t, object)
+	} else {
+		s.buf = scheme.AppendEventJSON(s.buf, t, object)
+	}
+}
+
+// append appends an event about an object whose bytes are nobody else's.
+func (s *watchStream) append(t watch.EventType, o runtime.Object) error {
+	b, err := scheme.Encode(nil, s.form.media, o)
+	if err != nil {
+		return err
+	}
+	s.frame(t, b)
+	return nil
+}
+
+// bookmark appends how far the watch is.
+func (s *watchStream) bookmark(revision int64, initial bool) error {
+	s.marked = revision
+	var o runtime.Object
+	switch s.form.shape {
+	case table:
+		t, err := s.table(nil, !s.headed)
+		if err != nil {
+			return err
+		}
+		s.headed = true
+		o = t
+	case partly:
+		p := partial(nil)
+		if s.form.beta {
+			p.APIVersion = "meta.k8s.io/v1beta1"
+		}
+		o = p
+	default:
+		o = s.kind.row.New()
+	}
+	v := strconv.FormatInt(revision, 10)
+	switch o := o.(type) {
+	case *metav1.Table:
+		o.ResourceVersion = v
+	case metav1.Object:
+		o.SetResourceVersion(v)
+		if initial {
+			o.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
+		}
+	}
+	return s.append(watch.Bookmark, o)
+}
+
+// fail ends the stream with the error as its last event.
+func (s *watchStream) fail(err error) error {
+	if aerr := s.append(watch.Error, statusOf(err)); aerr != nil {
+		return aerr
+	}
+	if s.write() {
+		s.flusher.Flush()
+	}
+	return nil
+}

@@ -1,0 +1,459 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"clipper/internal/admission"
+	"clipper/internal/apiserver/cache"
+	"clipper/internal/scheme"
+	"clipper/internal/scheme/ownership"
+	"clipper/internal/store"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authentication/user"
+)
+
+// write is one write on its way from a decoded object to the store. Objects in
+// it are of the stored version.
+type write struct {
+	*Server
+	ctx             context.Context
+	kind            *kind
+	namespace, name string
+	subresource     string
+	user            user.Info
+	dryRun          bool
+	options         runtime.Object
+	// manager is who is said to own the fields that the write changes; applied
+	// tells that an apply has said so already.
+	manager  string
+	applied  bool
+	warnings []string
+}
+
+func (w *write) warn(texts ...string) { w.warnings = append(w.warnings, texts...) }
+
+func (w *write) key() string { return cache.Key(w.namespace, w.name) }
+
+func (w *write) notFound() error {
+	return apierrors.NewNotFound(w.kind.row.GroupResource(), w.name)
+}
+
+// gate is what stands between a complete object and the store: admission,
+// preparation, what must be taken, validation.
+func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(error), err error) {
+	a := &admission.Attributes{
+		Resource: w.kind.row, Subresource: w.subresource, Namespace: w.namespace, Name: w.name,
+		Operation: op, Object: obj, Old: old, User: w.user, DryRun: w.dryRun, Options: w.options,
+	}
+	finish := a.Finish
+	defer func() {
+		if err != nil {
+			finish(err)
+		}
+	}()
+	if w.Admission != nil {
+		if err := w.Admission.Admit(w.ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	w.prepare(obj, old)
+	if w.kind.begin != nil && w.subresource == "" {
+		done, err := w.kind.begin(obj, old, w.dryRun)
+		if err != nil {
+			return nil, err
+		}
+		finish = func(err error) { done(err); a.Finish(err) }
+	}
+	if err := w.validate(obj, old); err != nil {
+		return nil, err
+	}
+	if w.Admission != nil {
+		if err := w.Admission.Validate(w.ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	w.warn(a.Warnings()...)
+	return finish, nil
+}
+
+func (w *write) prepare(obj, old runtime.Object) {
+	s := w.kind.strategy
+	switch {
+	case old == nil:
+		if s.Create != nil {
+			s.Create(obj)
+		}
+	case w.subresource == "":
+		if s.Update != nil {
+			s.Update(obj, old)
+		}
+	default:
+		if f := s.Sub[w.subresource]; f != nil {
+			f(obj, old)
+		}
+	}
+}
+
+func (w *write) validate(obj, old runtime.Object) error {
+	if w.Validator == nil {
+		return nil
+	}
+	row := w.kind.row.Stored
+	var (
+		errs     field.ErrorList
+		warnings []string
+	)
+	switch {
+	case old == nil:
+		errs, warnings = w.Validator.Create(row, obj)
+	case w.subresource == "" || w.subresource == "scale":
+		errs, warnings = w.Validator.Update(row, obj, old)
+	default:
+		errs, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
+	}
+	w.warn(warnings...)
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), obj.(metav1.Object).GetName(), errs)
+}
+
+// create stores a new object, which it takes over.
+func (w *write) create(obj runtime.Object) (*cache.Entry, error) {
+	m := obj.(metav1.Object)
+	if err := w.begin(m); err != nil {
+		return nil, err
+	}
+	for tries := 0; ; tries++ {
+		generated := m.GetName() == "" && m.GetGenerateName() != ""
+		if generated {
+			m.SetName(w.generate(m.GetGenerateName()))
+		}
+		e, err := w.tryCreate(obj)
+		if !generated || !apierrors.IsAlreadyExists(err) {
+			return e, err
+		}
+		if tries == 7 {
+			return nil, apierrors.NewGenerateNameConflict(w.kind.row.GroupResource(), m.GetName(), 1)
+		}
+		// The object was prepared in place, which is the same the next time.
+		m.SetName("")
+		m.SetResourceVersion("")
+	}
+}
+
+// begin gives a new object what only the server may.
+func (w *write) begin(m metav1.Object) error {
+	if w.kind.row.Namespaced {
+		if m.GetNamespace() == "" {
+			m.SetNamespace(w.namespace)
+		} else if m.GetNamespace() != w.namespace {
+			return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+		}
+	} else if m.GetNamespace() != "" {
+		m.SetNamespace("")
+	}
+	if m.GetResourceVersion() != "" {
+		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	}
+	m.SetUID(w.uid())
+	m.SetCreationTimestamp(w.now())
+	m.SetDeletionTimestamp(nil)
+	m.SetDeletionGracePeriodSeconds(nil)
+	m.SetSelfLink("")
+	if !w.applied {
+		m.SetManagedFields(nil)
+	}
+	return nil
+}
+
+func (w *write) tryCreate(obj runtime.Object) (*cache.Entry, error) {
+	m := obj.(metav1.Object)
+	if err := w.checkName(m); err != nil {
+		return nil, err
+	}
+	w.name = m.GetName()
+	finish, err := w.gate(admission.Create, obj, nil)
+	if err != nil {
+		return nil, err
+	}
+	if w.dryRun {
+		finish(admission.ErrDryRun)
+		if w.kind.cache.Get(w.key()) != nil {
+			return nil, apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+		}
+		return cache.NewEntry(w.key(), obj, 0), nil
+	}
+	e, err := w.put(obj, 0)
+	if errors.Is(err, store.ErrConflict) {
+		err = apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+	}
+	finish(err)
+	return e, err
+}
+
+// checkName refuses what could not be part of a path.
+func (w *write) checkName(m metav1.Object) error {
+	var errs field.ErrorList
+	at := field.NewPath("metadata")
+	if m.GetName() == "" {
+		errs = append(errs, field.Required(at.Child("name"), "name or generateName is required"))
+	} else {
+		for _, text := range path.IsValidPathSegmentName(m.GetName()) {
+			errs = append(errs, field.Invalid(at.Child("name"), m.GetName(), text))
+		}
+	}
+	if w.kind.row.Namespaced {
+		if m.GetNamespace() == "" {
+			errs = append(errs, field.Required(at.Child("namespace"), ""))
+		} else {
+			for _, text := range path.IsValidPathSegmentName(m.GetNamespace()) {
+				errs = append(errs, field.Invalid(at.Child("namespace"), m.GetNamespace(), text))
+			}
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), m.GetName(), errs)
+}
+
+// put stores an object whose key is at the expected revision (0: not there).
+// The object is shared from here on.
+func (w *write) put(obj runtime.Object, expect int64) (*cache.Entry, error) {
+	value, err := scheme.EncodeStored(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return w.putValue(obj, value, expect)
+}
+
+func (w *write) putValue(obj runtime.Object, value []byte, expect int64) (*cache.Entry, error) {
+	row := w.kind.row.Stored
+	var ttl time.Duration
+	if w.kind.strategy.TTL != nil {
+		ttl = w.kind.strategy.TTL(obj)
+	}
+	rev, err := w.Store.Apply(w.ctx, store.Write{
+		Key: row.Key(w.namespace, w.name), Value: value, Expect: expect,
+		Object: obj.(store.Versioned), Lazy: row.Lazy, TTL: ttl,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The cache has it already, unless the store is slow to tell.
+	if e := w.kind.cache.Get(w.key()); e != nil && e.Revision == rev {
+		return e, nil
+	}
+	return cache.NewEntry(w.key(), obj, rev), nil
+}
+
+// remove deletes an object at the expected revision. last, which is nobody
+// else's, becomes the last word on it.
+func (w *write) remove(last runtime.Object, expect int64) (*cache.Entry, error) {
+	row := w.kind.row.Stored
+	rev, err := w.Store.Apply(w.ctx, store.Write{
+		Key: row.Key(w.namespace, w.name), Expect: expect, Object: last.(store.Versioned), Lazy: row.Lazy,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if w.kind.release != nil {
+		w.kind.release(last)
+	}
+	return cache.NewEntry(w.key(), last, rev), nil
+}
+
+// current returns the newest state, or nil.
+func (w *write) current() (*cache.Entry, error) {
+	if err := w.cache.WaitFresh(w.ctx); err != nil {
+		return nil, err
+	}
+	return w.kind.cache.Get(w.key()), nil
+}
+
+// update changes an object. change returns the new state, which is taken over;
+// it is called again, with the newest state, when another write came between
+// and the new state does not insist on a revision. old is nil if the object
+// does not exist, which change may accept.
+func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e *cache.Entry, created bool, err error) {
+	for {
+		if err := w.ctx.Err(); err != nil {
+			return nil, false, err
+		}
+		old, err := w.current()
+		if err != nil {
+			return nil, false, err
+		}
+		obj, err := change(old)
+		if err != nil {
+			return nil, false, err
+		}
+		if old == nil {
+			e, err := w.create(obj)
+			if apierrors.IsAlreadyExists(err) {
+				continue // it appeared in between
+			}
+			return e, true, err
+		}
+		m := obj.(metav1.Object)
+		if v := m.GetResourceVersion(); v == "" {
+			if w.kind.strategy.Conditional {
+				return nil, false, apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), w.name, field.ErrorList{
+					field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+				})
+			}
+		} else if v != old.Meta().GetResourceVersion() {
+			// Another server may have told the client more than this one knows.
+			if n, err := revision(v); err == nil && n > w.cache.Revision() && w.cache.WaitFor(w.ctx, n) == nil {
+				continue
+			}
+			return nil, false, conflict(w.kind.row.GroupResource(), w.name)
+		}
+		e, err = w.tryUpdate(obj, old)
+		if !errors.Is(err, store.ErrConflict) {
+			return e, false, err
+		}
+		// Another write came between; the next look at the cache shows it.
+		if e, err := w.current(); err == nil && e != nil && e.Revision == old.Revision {
+			return nil, false, conflict(w.kind.row.GroupResource(), w.name)
+		}
+	}
+}
+
+func (w *write) tryUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, error) {
+	m, was := obj.(metav1.Object), old.Meta()
+	if m.GetUID() == "" {
+		m.SetUID(was.GetUID())
+	} else if m.GetUID() != was.GetUID() {
+		return nil, uidConflict(w.kind.row.GroupResource(), w.name, m.GetUID(), was.GetUID())
+	}
+	keepMeta(m, was)
+	finish, err := w.gate(admission.Update, obj, old.Object)
+	if err != nil {
+		return nil, err
+	}
+	e, err := w.storeUpdate(obj, old)
+	finish(err)
+	if errors.Is(err, admission.ErrDryRun) {
+		err = nil
+	}
+	return e, err
+}
+
+// keepMeta restores what no update changes.
+func keepMeta(m, was metav1.Object) {
+	m.SetSelfLink("")
+	m.SetGeneration(was.GetGeneration())
+	m.SetResourceVersion(was.GetResourceVersion())
+	if t := m.GetCreationTimestamp(); t.IsZero() {
+		m.SetCreationTimestamp(was.GetCreationTimestamp())
+	}
+	// A deletion is neither begun nor called off by an update.
+	m.SetDeletionTimestamp(was.GetDeletionTimestamp())
+	m.SetDeletionGracePeriodSeconds(was.GetDeletionGracePeriodSeconds())
+}
+
+func (w *write) storeUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, error) {
+	if !w.applied && (ownership.Tracked(old.Object) || ownership.Tracked(obj)) {
+		var err error
+		if obj, err = w.track(obj, old.Object); err != nil {
+			return nil, err
+		}
+	}
+	m := obj.(metav1.Object)
+	if w.releases(obj) {
+		if w.dryRun {
+			return cache.NewEntry(w.key(), obj, old.Revision), admission.ErrDryRun
+		}
+		return w.remove(obj, old.Revision)
+	}
+	if w.dryRun {
+		m.SetResourceVersion(old.Meta().GetResourceVersion())
+		return cache.NewEntry(w.key(), obj, old.Revision), admission.ErrDryRun
+	}
+	value, err := scheme.EncodeStored(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	// A write that changes nothing is none. (The hash is keyed by chance, so
+	// nobody can make two values that share it.) A TTL still starts anew.
+	if len(value) == old.Size && cache.Sum(value) == old.Sum && w.kind.strategy.TTL == nil {
+		return old, nil
+	}
+	return w.putValue(obj, value, old.Revision)
+}
+
+// releases tells whether an update of an object that is being deleted took
+// away the last that held it.
+func (w *write) releases(obj runtime.Object) bool {
+	m := obj.(metav1.Object)
+	if m.GetDeletionTimestamp() == nil || len(m.GetFinalizers()) > 0 {
+		return false
+	}
+	if g := m.GetDeletionGracePeriodSeconds(); g != nil && *g > 0 {
+		return false
+	}
+	return w.kind.strategy.Held == nil || !w.kind.strategy.Held(obj)
+}
+
+// track states in an object that was applied once who owns what changed.
+func (w *write) track(obj, old runtime.Object) (runtime.Object, error) {
+	return w.ownership.Update(w.kind.row.Stored, w.subresource, old, obj, w.manager)
+}
+
+// now is a timestamp as the API writes them: whole seconds of UTC.
+func (s *Server) now() metav1.Time {
+	return metav1.NewTime(s.Clock.Now().UTC().Truncate(time.Second))
+}
+
+const hexDigits = "0123456789abcdef"
+
+// uid returns a random UUID, version 4.
+func (s *Server) uid() types.UID {
+	a, b := s.Rand.Uint64(), s.Rand.Uint64()
+	a = a&^(0xf<<12) | 4<<12
+	b = b&^(3<<62) | 2<<62
+	var t [36]byte
+	n := 0
+	for i := range 32 {
+		if i == 8 || i == 12 || i == 16 || i == 20 {
+			t[n] = '-'
+			n++
+		}
+		v := a
+		if i >= 16 {
+			v = b
+		}
+		t[n] = hexDigits[v>>(60-4*(i%16))&0xf]
+		n++
+	}
+	return types.UID(t[:])
+}
+
+// Generated names: a base and five letters that make no words.
+const (
+	nameLetters = "bcdfghjklmnpqrstvwxz2456789"
+	nameSuffix  = 5
+	nameMost    = 63
+)
+
+func (s *Server) generate(base string) string {
+	if len(base) > nameMost-nameSuffix {
+		base = base[:nameMost-nameSuffix]
+	}
+	b := make([]byte, 0, nameMost)
+	b = append(b, base...)
+	for range nameSuffix {
+		b = append(b, nameLetters[s.Rand.Uint64()%uint64(len(nameLetters))])
+	}
+	return string(b)
+}
