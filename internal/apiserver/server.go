@@ -27,6 +27,7 @@ import (
 
 	"clipper/internal/admission"
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/apiserver/connect"
 	"clipper/internal/apiserver/strategy"
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
@@ -73,20 +74,7 @@ type Validator interface {
 // exec, attach, portforward, log, proxy. The request is authorised; errors that
 // it returns before it wrote anything are answered as a Status.
 type Connector interface {
-	Connect(w http.ResponseWriter, r *http.Request, c Connection) error
-}
-
-// Connection is what a Connector is asked to connect to.
-type Connection struct {
-	Resource    *scheme.Resource
-	Subresource string
-	Namespace   string
-	Name        string
-	// Path is what follows the subresource, with its slash; a proxy's.
-	Path string
-	// Object is the pod, service or node itself if it exists (of a proxy, Name
-	// may hold a scheme and a port besides, and Object is nil).
-	Object runtime.Object
+	Connect(w http.ResponseWriter, r *http.Request, c connect.Request) error
 }
 
 // TokenSigner makes ServiceAccount tokens.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/apiserver/connect"
 	"clipper/internal/scheme"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -58,7 +59,7 @@ func (q *request) connect(sub *scheme.Subresource) error {
 	if q.verb != "get" && !sub.HasVerb(q.verb) {
 		return q.notAllowed()
 	}
-	c := Connection{
+	c := connect.Request{
 		Resource: q.kind.row, Subresource: sub.Name, Namespace: q.scope(), Name: q.name, Path: q.below,
 	}
 	if e := q.kind.cache.Get(cache.Key(c.Namespace, c.Name)); e != nil {
