@@ -1,0 +1,132 @@
+package kubelet
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/go-logr/logr"
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+	helper "k8s.io/component-helpers/resource"
+	"k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
+
+	"clipper/internal/kubelet/lifecycle"
+)
+
+// claim is what one admitted pod takes of the node.
+type claim struct {
+	requests v1.ResourceList
+	ports    []hostPort
+}
+
+type hostPort struct {
+	ip       string
+	protocol v1.Protocol
+	port     int32
+}
+
+func (p hostPort) clashes(o hostPort) bool {
+	any := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
+	return p.port == o.port && p.protocol == o.protocol && (p.ip == o.ip || any(p.ip) || any(o.ip))
+}
+
+func claimOf(pod *v1.Pod) claim {
+	c := claim{requests: helper.PodRequests(pod, helper.PodResourcesOptions{})}
+	for _, list := range [...][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			for _, p := range list[i].Ports {
+				if p.HostPort > 0 {
+					protocol := p.Protocol
+					if protocol == "" {
+						protocol = v1.ProtocolTCP
+					}
+					c.ports = append(c.ports, hostPort{p.HostIP, protocol, p.HostPort})
+				}
+			}
+		}
+	}
+	return c
+}
+
+// refusal is why the node does not take a pod; reason is the pod's.
+type refusal struct{ reason, message string }
+
+// admitLocked lets a pod in or gives it the verdict that the node refuses it.
+// A pod that runs already, or is over, is not asked again.
+func (k *Kubelet) admitLocked(s *lifecycle.State, runs bool) {
+	pod := s.Pod
+	if s.Ending() {
+		return
+	}
+	c := claimOf(pod)
+	if !runs {
+		if r := k.refuseLocked(pod, c); r != nil {
+			text := "Pod was rejected: " + r.message
+			s.End(lifecycle.Verdict{Phase: v1.PodFailed, Reason: r.reason, Message: text, Refused: true})
+			k.events.pod(pod, nil, v1.EventTypeWarning, r.reason, r.message)
+			return
+		}
+	}
+	k.claimed[pod.UID] = c
+}
+
+// release gives back what an ended pod claimed.
+func (k *Kubelet) release(uid types.UID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.claimed, uid)
+}
+
+func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
+	node := &v1.Node{}
+	node.Name, node.Labels = k.NodeName, k.labels()
+	if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node); err == nil && !ok {
+		return &refusal{"NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
+	}
+	if t, found := corev1.FindMatchingUntoleratedTaint(logr.Discard(), k.Taints, pod.Spec.Tolerations, func(t *v1.Taint) bool {
+		return t.Effect == v1.TaintEffectNoExecute
+	}, true); found {
+		return &refusal{"TaintToleration", fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value)}
+	}
+	used := v1.ResourceList{}
+	for _, o := range k.claimed {
+		for name, q := range o.requests {
+			sum := used[name]
+			sum.Add(q)
+			used[name] = sum
+		}
+		for _, p := range c.ports {
+			if slices.ContainsFunc(o.ports, p.clashes) {
+				return &refusal{"NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"}
+			}
+		}
+	}
+	if len(k.claimed) >= k.MaxPods {
+		return outOf("pods", 1, int64(len(k.claimed)), int64(k.MaxPods))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.requests)) {
+		request, sum := c.requests[name], used[name]
+		capacity, known := k.node.Allocatable[name]
+		if request.IsZero() || !known {
+			continue
+		}
+		total := sum.DeepCopy()
+		total.Add(request)
+		if total.Cmp(capacity) > 0 {
+			value := (*resource.Quantity).Value
+			if name == v1.ResourceCPU {
+				value = (*resource.Quantity).MilliValue
+			}
+			return outOf(string(name), value(&request), value(&sum), value(&capacity))
+		}
+	}
+	return nil
+}
+
+func outOf(name string, requested, used, capacity int64) *refusal {
+	return &refusal{"OutOf" + name, fmt.Sprintf(
+		"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, requested, used, capacity)}
+}

@@ -1,0 +1,221 @@
+package kubelet
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authv1 "k8s.io/api/authentication/v1"
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"clipper/internal/kubelet/fakecri"
+)
+
+// bench is a kubelet between a fake API and a fake runtime.
+type bench struct {
+	t      testing.TB
+	client *fake.Clientset
+	cri    *fakecri.Runtime
+	images *fakecri.Images
+	clock  clock.WithTickerAndDelayedExecution
+	root   string
+	k      *Kubelet
+	stop   func()
+}
+
+// newBench makes a bench that has not started. A nil clock is the real one.
+func newBench(t testing.TB, c clock.WithTickerAndDelayedExecution, objects ...runtime.Object) *bench {
+	t.Helper()
+	if c == nil {
+		c = clock.RealClock{}
+	}
+	b := &bench{t: t, client: fake.NewSimpleClientset(objects...), cri: fakecri.New(c), images: fakecri.NewImages(), clock: c, root: t.TempDir()}
+	b.client.PrependReactor("create", "serviceaccounts", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		if a.GetSubresource() != "token" {
+			return false, nil, nil
+		}
+		return true, &authv1.TokenRequest{Status: authv1.TokenRequestStatus{Token: "token-1", ExpirationTimestamp: metav1.NewTime(c.Now().Add(time.Hour))}}, nil
+	})
+	return b
+}
+
+// start runs a kubelet; a second start is a restart of the agent.
+func (b *bench) start() {
+	b.t.Helper()
+	if b.stop != nil {
+		b.stop()
+	}
+	log := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	factory := informers.NewSharedInformerFactory(b.client, 0)
+	pods := factory.Core().V1().Pods().Informer()
+	factory.Core().V1().Services().Informer()
+	k, err := New(Config{
+		Client: b.client, Pods: pods, Informers: factory, Runtime: b.cri, Images: b.images,
+		NodeName: "node-1", NodeIPs: []string{"192.168.0.1"},
+		RootDir: filepath.Join(b.root, "kubelet"), LogDir: filepath.Join(b.root, "logs"),
+		ClusterDNS: []string{"10.96.0.10"}, ClusterDomain: "cluster.local",
+		NoCgroups: true, Clock: b.clock, Logger: log,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.k = k
+	ctx, cancel := context.WithCancel(context.Background())
+	factory.Start(ctx.Done())
+	done := make(chan error, 1)
+	go func() { done <- k.Run(ctx) }()
+	b.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			b.t.Errorf("Run: %v", err)
+		}
+		factory.Shutdown()
+	})
+	b.t.Cleanup(func() {
+		b.stop()
+		if k.volumes != nil {
+			if err := k.volumes.Close(); err != nil {
+				b.t.Error(err)
+			}
+		}
+	})
+	rctx, rcancel := context.WithTimeout(ctx, 20*time.Second)
+	defer rcancel()
+	if err := k.Ready(rctx); err != nil {
+		b.t.Fatalf("not ready: %v", err)
+	}
+}
+
+// testPod returns a pod on the node with one container.
+func testPod(name string, change ...func(*v1.Pod)) *v1.Pod {
+	grace := int64(30)
+	p := &v1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID("uid-" + name), Generation: 1},
+		Spec: v1.PodSpec{
+			NodeName: "node-1", RestartPolicy: v1.RestartPolicyAlways, DNSPolicy: v1.DNSClusterFirst,
+			TerminationGracePeriodSeconds: &grace,
+			Containers: []v1.Container{{
+				Name: "main", Image: "img:1", ImagePullPolicy: v1.PullIfNotPresent,
+				TerminationMessagePath: "/dev/termination-log", TerminationMessagePolicy: v1.TerminationMessageReadFile,
+			}},
+		},
+		Status: v1.PodStatus{Phase: v1.PodPending, Conditions: []v1.PodCondition{{Type: v1.PodScheduled, Status: v1.ConditionTrue}}},
+	}
+	for _, f := range change {
+		f(p)
+	}
+	return p
+}
+
+func (b *bench) create(p *v1.Pod) {
+	b.t.Helper()
+	if _, err := b.client.CoreV1().Pods(p.Namespace).Create(context.Background(), p, metav1.CreateOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) pod(name string) *v1.Pod {
+	b.t.Helper()
+	p, err := b.client.CoreV1().Pods("default").Get(context.Background(), name, metav1.GetOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+// remove asks for a pod's graceful deletion, as the API server would note it.
+func (b *bench) remove(name string, grace int64) {
+	b.t.Helper()
+	p := b.pod(name).DeepCopy()
+	now := metav1.NewTime(b.clock.Now().Add(time.Duration(grace) * time.Second))
+	p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &now, &grace
+	if _, err := b.client.CoreV1().Pods("default").Update(context.Background(), p, metav1.UpdateOptions{}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// await waits for a pod to be as wanted; nil means that it is gone.
+func (b *bench) await(name, what string, ok func(*v1.Pod) bool) *v1.Pod {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	w, err := b.client.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer w.Stop()
+	p, err := b.client.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		p = nil
+	}
+	for {
+		if ok(p) {
+			return p
+		}
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("pod %s never was %s; now: %+v; calls: %s", name, what, p, strings.Join(b.cri.Calls(), "; "))
+		case e := <-w.ResultChan():
+			if q, isPod := e.Object.(*v1.Pod); isPod && q.Name == name {
+				if p = q; e.Type == watch.Deleted {
+					p = nil
+				}
+			}
+		}
+	}
+}
+
+func gone(p *v1.Pod) bool { return p == nil }
+
+func running(p *v1.Pod) bool { return p != nil && p.Status.Phase == v1.PodRunning }
+
+func TestPodRunsAndIsDeleted(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	b.create(testPod("web"))
+	p := b.await("web", "running", running)
+	if p.Status.PodIP == "" || p.Status.HostIP != "192.168.0.1" || len(p.Status.ContainerStatuses) != 1 || !p.Status.ContainerStatuses[0].Ready {
+		t.Errorf("status: %+v", p.Status)
+	}
+	if id := p.Status.ContainerStatuses[0].ContainerID; !strings.HasPrefix(id, "clipper://") {
+		t.Errorf("container ID %q", id)
+	}
+	b.remove("web", 30)
+	b.await("web", "gone", gone)
+	<-awaitIdle(b)
+	if s, c := b.cri.Left(); s != 0 || c != 0 {
+		t.Errorf("left: %d sandboxes, %d containers", s, c)
+	}
+	left, _ := filepath.Glob(filepath.Join(b.root, "kubelet", "pods", "*"))
+	if len(left) > 0 {
+		t.Errorf("files left: %v", left)
+	}
+}
+
+// awaitIdle is closed once no actor is left.
+func awaitIdle(b *bench) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { b.k.actors.Wait(); close(done) }()
+	return done
+}
+
+func fakeClock() *clocktesting.FakeClock {
+	return clocktesting.NewFakeClock(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
+}
