@@ -48,6 +48,8 @@ type Set struct {
 	// Timeout, if positive, lets elements that rules add live so long after
 	// their last use.
 	Timeout time.Duration
+	// Size is how many elements there may be; 0 is no bound.
+	Size uint32
 }
 
 // Element is a member of a set, or an entry of a map.
@@ -164,6 +166,12 @@ func (b *Batch) AddSet(t Table, s *Set) {
 	}
 	if s.Timeout > 0 {
 		b.buf = number64(b.buf, unix.NFTA_SET_TIMEOUT, uint64(s.Timeout.Milliseconds()))
+	}
+	if s.Size > 0 {
+		var desc int
+		b.buf, desc = open(b.buf, unix.NFTA_SET_DESC)
+		b.buf = number(b.buf, unix.NFTA_SET_DESC_SIZE, s.Size)
+		b.buf = shut(b.buf, desc)
 	}
 	if s.Key == Number {
 		// For the nft command, which would take the network's byte order.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,4 +150,71 @@ func (ns *Namespace) ListenPacket(t testing.TB, network, address string) net.Pac
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// Attach connects the namespace with this process's, as a pod of the address
+// whose only neighbour is the gateway, until the test ends.
+func (ns *Namespace) Attach(t testing.TB, ip, gateway netip.Addr) {
+	t.Helper()
+	name := fmt.Sprintf("test%x", ip.AsSlice()[ip.BitLen()/8-2:])
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("attach %v: %v", ip, err)
+		}
+	}
+	check(netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "peer"}))
+	link, err := netlink.LinkByName(name)
+	check(err)
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	peer, err := netlink.LinkByName("peer")
+	check(err)
+	f, err := os.Open(ns.Path)
+	check(err)
+	defer f.Close()
+	check(netlink.LinkSetNsFd(peer, int(f.Fd())))
+	check(netlink.LinkSetUp(link))
+	check(netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: single(ip), Src: gateway.AsSlice(), Scope: netlink.SCOPE_LINK}))
+	check(ns.Do(func() error {
+		eth, err := netlink.LinkByName("peer")
+		if err != nil {
+			return err
+		}
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		i := eth.Attrs().Index
+		return errors.Join(netlink.LinkSetUp(lo), netlink.LinkSetUp(eth),
+			netlink.AddrAdd(eth, &netlink.Addr{IPNet: single(ip)}),
+			netlink.RouteAdd(&netlink.Route{LinkIndex: i, Dst: single(gateway), Scope: netlink.SCOPE_LINK}),
+			netlink.RouteAdd(&netlink.Route{LinkIndex: i, Gw: gateway.AsSlice()}))
+	}))
+}
+
+// Device makes a link in this process's namespace with the addresses, each
+// alone, until the test ends, and returns its index.
+func Device(t testing.TB, name string, ips ...netip.Addr) int {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	link := &netlink.Bridge{LinkAttrs: attrs}
+	if err := netlink.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	err := netlink.LinkSetUp(link)
+	for _, ip := range ips {
+		err = errors.Join(err, netlink.AddrAdd(link, &netlink.Addr{IPNet: single(ip)}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return link.Attrs().Index
+}
+
+func single(ip netip.Addr) *net.IPNet {
+	return &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(ip.BitLen(), ip.BitLen())}
 }
