@@ -3,7 +3,7 @@
 // upstream's binaries it measures upstream beside it, in alternation, so that
 // both see the machine in the same state.
 //
-// usage: bench [-peer DIR] [-rounds N] [-only REGEXP] [-o json]
+// usage: bench [-peer DIR] [-kubeconfig FILE] [-rounds N] [-only REGEXP] [-o json]
 package main
 
 import (
@@ -44,6 +44,7 @@ func main() {
 	peer := flag.String("peer", os.Getenv("PEER"), "folder of upstream's binaries")
 	program := flag.String("clipper", os.Getenv("CLIPPER"), "the clipper to measure")
 	images := flag.String("images", "bin/test-images.tar", "archive of the images that pods run")
+	kubeconfig := flag.String("kubeconfig", "", "measure the cluster that this file names, instead of starting one")
 	rounds := flag.Int("rounds", 1, "how often to measure each")
 	only := flag.String("only", "", "measure only what matches")
 	format := flag.String("o", "", "json prints every figure")
@@ -56,6 +57,9 @@ func main() {
 	targets := []target{&clipper{program: *program, images: *images}}
 	if *peer != "" {
 		targets = append(targets, &upstream{bin: *peer, images: *images})
+	}
+	if *kubeconfig != "" {
+		targets = []target{&existing{*kubeconfig}}
 	}
 	figures, err := run(ctx, targets, *rounds, regexp.MustCompile(*only))
 	if *format == "json" {
