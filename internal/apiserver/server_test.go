@@ -147,3 +147,9 @@ func (c *cluster) admin(contentType string) kubernetes.Interface {
 	}
 	return k
 }
+
+// anonymous is the TLS side of a client without a certificate.
+func (c *cluster) anonymous(t *testing.T) *tls.Config {
+	t.Helper()
+	return &tls.Config{RootCAs: c.pki.CAPool()}
+}
