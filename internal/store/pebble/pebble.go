@@ -171,7 +171,7 @@ func (s *Store) openDisk(c Config) error {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
-	s.disk = &diskFS{FS: c.FS, dir: c.Dir, clock: c.Clock}
+	s.disk = &diskFS{FS: c.FS, dir: c.Dir, clock: c.Clock, again: make(chan struct{})}
 	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
@@ -212,7 +212,12 @@ func (s *Store) openLocked(c Config, lock *pebble.Lock) (err error) {
 	if born {
 		return nil
 	}
-	err = s.disk.endBirth()
+	// The log of a new database is of its oldest format, in which damage looks
+	// like the end; a flush begins another.
+	err = s.db.Flush()
+	if err == nil {
+		err = s.disk.endBirth()
+	}
 	if err == nil {
 		err = c.FS.Remove(c.FS.PathJoin(c.Dir, birthMark))
 	}

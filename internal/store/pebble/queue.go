@@ -88,7 +88,7 @@ func (s *Store) Apply(ctx context.Context, w store.Write) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if s.disk != nil && s.disk.waiting.Load() > 0 {
+	if s.disk != nil && s.disk.stalled() {
 		return 0, store.ErrNoSpace
 	}
 	r := s.queue.pool.Get().(*request)

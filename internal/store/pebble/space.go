@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
 )
 
@@ -17,7 +18,7 @@ const (
 	// Space kept back for what pebble must still write when no more writes
 	// are taken: its log, the flush of its memtables, a compaction.
 	reserveMost  = 32 << 20
-	reserveShare = 16 // of the whole disk, at least
+	reserveShare = 4 // or this part of a small disk
 	// lookAgain is how often a file operation that found the disk full tries
 	// again: the kernel does not tell when space comes back.
 	lookAgain = 250 * time.Millisecond
@@ -38,6 +39,7 @@ type diskFS struct {
 	abandoned atomic.Bool  // they shall wait forever
 
 	mu     sync.Mutex
+	again  chan struct{} // closed to let the waiting ones try at once
 	unsure map[string]struct{} // files to sync at the end of birth
 	lock   io.Closer
 }
@@ -45,18 +47,36 @@ type diskFS struct {
 // short tells whether writes must be refused. Deletions may use half of the
 // reserve: they are how a store that filled the disk becomes smaller.
 func (d *diskFS) short(deletion bool) bool {
-	if d.waiting.Load() > 0 {
-		return true
-	}
 	u, err := d.FS.GetDiskUsage(d.dir)
-	if err != nil {
-		return false // a file system that cannot tell; the write will
+	if err == nil { // otherwise the file system cannot tell; the write will
+		reserve := min(reserveMost, u.TotalBytes/reserveShare)
+		if deletion {
+			reserve /= 2
+		}
+		if u.AvailBytes < reserve {
+			return true
+		}
 	}
-	reserve := min(reserveMost, u.TotalBytes/reserveShare)
-	if deletion {
-		reserve /= 2
+	return d.stalled()
+}
+
+// stalled tells whether operations wait for space, and has them look again:
+// whoever asks may know of space.
+func (d *diskFS) stalled() bool {
+	if d.waiting.Load() == 0 {
+		return false
 	}
-	return u.AvailBytes < reserve
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.again)
+	d.again = make(chan struct{})
+	return true
+}
+
+func (d *diskFS) tryAgain() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.again
 }
 
 // try repeats op until it fails for another reason than a full disk.
@@ -68,7 +88,12 @@ func (d *diskFS) try(op func() error) error {
 	d.waiting.Add(1)
 	defer d.waiting.Add(-1)
 	for isFull(err) {
-		<-d.clock.After(lookAgain)
+		t := d.clock.NewTimer(lookAgain)
+		select {
+		case <-t.C():
+		case <-d.tryAgain():
+			t.Stop()
+		}
 		if d.abandoned.Load() {
 			select {}
 		}
@@ -191,10 +216,12 @@ func (d *diskFS) endBirth() error {
 	d.unsure = nil
 	d.mu.Unlock()
 	delete(unsure, d.dir) // last: it names the others
+	var g errgroup.Group // the disk makes one of syncs at the same time
 	for name := range unsure {
-		if err := d.syncFile(name); err != nil {
-			return err
-		}
+		g.Go(func() error { return d.syncFile(name) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	return d.syncFile(d.dir)
 }
