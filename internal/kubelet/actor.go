@@ -27,8 +27,11 @@ type message func(*lifecycle.State)
 
 // actor looks after one pod.
 type actor struct {
-	k     *Kubelet
-	uid   types.UID
+	k   *Kubelet
+	uid types.UID
+	// namespace and name of the pod, for those who look it up.
+	namespace, name string
+
 	state *lifecycle.State // the actor's goroutine alone
 	born  time.Time
 
@@ -50,6 +53,9 @@ type actor struct {
 	// stops are the requests under way to stop a run, by its ID.
 	stops map[string]context.CancelFunc
 	write writer
+	// ends are closed when the run of that ID has ended; over with the actor.
+	ends map[string]chan struct{}
+	over chan struct{}
 	// hosts guards the pod's hosts file, which each starting container checks.
 	hosts sync.Mutex
 }
@@ -66,7 +72,7 @@ type writer struct {
 }
 
 func newActor(k *Kubelet, s *lifecycle.State) *actor {
-	a := &actor{k: k, uid: s.Pod.UID, state: s, born: k.Clock.Now(), ctx: k.ctx,
+	a := &actor{k: k, uid: s.Pod.UID, namespace: s.Pod.Namespace, name: s.Pod.Name, state: s, over: make(chan struct{}), born: k.Clock.Now(), ctx: k.ctx,
 		wake: make(chan struct{}, 1), stops: map[string]context.CancelFunc{}}
 	a.begin, a.giveUp = context.WithCancel(k.ctx)
 	a.wake <- struct{}{}
@@ -96,7 +102,9 @@ func (a *actor) spawn(f func() message) {
 }
 
 func (a *actor) run() {
+	defer close(a.over)
 	defer a.jobs.Wait()
+	defer a.noteEnds(true)
 	defer a.giveUp()
 	defer func() {
 		if a.deadline != nil {
@@ -135,6 +143,7 @@ func (a *actor) step() bool {
 	for _, act := range d.Actions {
 		a.do(act)
 	}
+	a.noteEnds(false)
 	wake := d.Wake
 	if at := a.publish(now); !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
 		wake = at
