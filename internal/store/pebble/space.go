@@ -39,7 +39,7 @@ type diskFS struct {
 	abandoned atomic.Bool  // they shall wait forever
 
 	mu     sync.Mutex
-	again  chan struct{} // closed to let the waiting ones try at once
+	again  chan struct{}       // closed to let the waiting ones try at once
 	unsure map[string]struct{} // files to sync at the end of birth
 	lock   io.Closer
 }
@@ -216,7 +216,7 @@ func (d *diskFS) endBirth() error {
 	d.unsure = nil
 	d.mu.Unlock()
 	delete(unsure, d.dir) // last: it names the others
-	var g errgroup.Group // the disk makes one of syncs at the same time
+	var g errgroup.Group  // the disk makes one of syncs at the same time
 	for name := range unsure {
 		g.Go(func() error { return d.syncFile(name) })
 	}
