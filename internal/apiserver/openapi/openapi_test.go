@@ -1,0 +1,243 @@
+package openapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	openapi_v3 "github.com/google/gnostic-models/openapiv3"
+	"google.golang.org/protobuf/proto"
+	"k8s.io/cli-runtime/pkg/resource"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/openapi"
+	"k8s.io/client-go/openapi/cached"
+	"k8s.io/client-go/openapi3"
+	"k8s.io/client-go/rest"
+	explainv2 "k8s.io/kubectl/pkg/explain/v2"
+	kubectlopenapi "k8s.io/kubectl/pkg/util/openapi"
+
+	"clipper/internal/scheme"
+)
+
+func serve(t *testing.T) (*httptest.Server, *discovery.DiscoveryClient, *scheme.Table) {
+	table := scheme.New()
+	s := httptest.NewServer(New(table))
+	t.Cleanup(s.Close)
+	client, err := discovery.NewDiscoveryClientForConfig(&rest.Config{Host: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, client, table
+}
+
+// What kubectl explain prints comes from here, for every kind of the table.
+func TestExplain(t *testing.T) {
+	_, client, table := serve(t)
+	oapi := cached.NewClient(client.OpenAPIV3())
+	for _, r := range table.Resources() {
+		var out bytes.Buffer
+		if err := explainv2.PrintModelDescription(nil, &out, oapi, r.GroupVersionResource(), false, "plaintext"); err != nil {
+			t.Errorf("explain %s: %v", r.Name, err)
+		}
+		if !strings.Contains(out.String(), "KIND:       "+r.Kind+"\n") {
+			t.Errorf("explain %s: %s", r.Name, out.String())
+		}
+	}
+	pods := table.ByPath("", "v1", "pods").GroupVersionResource()
+	var out bytes.Buffer
+	if err := explainv2.PrintModelDescription([]string{"spec", "containers", "imagePullPolicy"}, &out, oapi, pods, false, "plaintext"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"FIELD: imagePullPolicy <string>", "ENUM:", "IfNotPresent", "Image pull policy."} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("explain lacks %q: %s", want, out.String())
+		}
+	}
+	if err := explainv2.PrintModelDescription([]string{"spec", "none"}, &out, oapi, pods, false, "plaintext"); err == nil {
+		t.Error("a field that does not exist is explained")
+	}
+}
+
+// kubectl asks whether a kind's patch takes fieldValidation before it sends it.
+func TestQueryParameters(t *testing.T) {
+	_, client, table := serve(t)
+	for _, p := range []resource.VerifiableQueryParam{resource.QueryParamFieldValidation, "dryRun"} {
+		verifier := resource.NewQueryParamVerifierV3(nil, cached.NewClient(client.OpenAPIV3()), p)
+		for _, r := range table.Resources() {
+			if !r.HasVerb("patch") {
+				continue
+			}
+			if err := verifier.HasSupport(r.GroupVersionKind()); err != nil {
+				t.Errorf("%s %s: %v", r.Kind, p, err)
+			}
+		}
+	}
+}
+
+// Every verb of the table has its operation, in a document that client-go reads.
+func TestPaths(t *testing.T) {
+	_, client, table := serve(t)
+	root := openapi3.NewRoot(client.OpenAPIV3())
+	for _, r := range table.Resources() {
+		doc, err := root.GVSpec(r.GroupVersionKind().GroupVersion())
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := "/apis/" + r.Group + "/" + r.Version + "/"
+		if r.Group == "" {
+			base = "/api/" + r.Version + "/"
+		}
+		if r.Namespaced {
+			base += "namespaces/{namespace}/"
+		}
+		collection, object := doc.Paths.Paths[base+r.Name], doc.Paths.Paths[base+r.Name+"/{name}"]
+		for _, verb := range r.Verbs {
+			found := false
+			switch verb {
+			case "create":
+				found = collection.Post != nil
+			case "list", "watch":
+				found = collection.Get != nil
+			case "deletecollection":
+				found = collection.Delete != nil
+			case "get":
+				found = object.Get != nil
+			case "update":
+				found = object.Put != nil
+			case "patch":
+				found = object.Patch != nil
+			case "delete":
+				found = object.Delete != nil
+			}
+			if !found {
+				t.Errorf("%s: no operation for %s", r.Name, verb)
+			}
+		}
+		for _, s := range r.Subresources {
+			if doc.Paths.Paths[base+r.Name+"/{name}/"+s.Name] == nil {
+				t.Errorf("%s/%s: no path", r.Name, s.Name)
+			}
+		}
+	}
+}
+
+func TestV2(t *testing.T) {
+	_, client, table := serve(t)
+	doc, err := client.OpenAPISchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := kubectlopenapi.NewOpenAPIData(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range table.Resources() {
+		if resources.LookupResource(r.GroupVersionKind()) == nil {
+			t.Errorf("%s is not in version 2", r.Kind)
+		}
+	}
+}
+
+func TestV3Protobuf(t *testing.T) {
+	_, client, _ := serve(t)
+	paths, err := client.OpenAPIV3().Paths()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, gv := range paths {
+		b, err := gv.Schema(openapi.ContentTypeOpenAPIV3PB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc openapi_v3.Document
+		if err := proto.Unmarshal(b, &doc); err != nil || len(doc.GetPaths().GetPath()) == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	s, _, _ := serve(t)
+	do := func(method, path string, header ...string) (*http.Response, []byte) {
+		t.Helper()
+		req, err := http.NewRequest(method, s.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		// The transport itself neither asks for gzip nor follows.
+		tr := &http.Transport{DisableCompression: true}
+		defer tr.CloseIdleConnections()
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res, b
+	}
+
+	res, root := do("GET", "/openapi/v3")
+	var index struct {
+		Paths map[string]struct{ ServerRelativeURL string }
+	}
+	if err := json.Unmarshal(root, &index); err != nil || len(index.Paths) != len(scheme.New().Groups()) {
+		t.Fatalf("%v: %s", err, root)
+	}
+	if again, _ := do("GET", "/openapi/v3", "If-None-Match", res.Header.Get("Etag")); again.StatusCode != 304 {
+		t.Errorf("unchanged index answers %d", again.StatusCode)
+	}
+
+	url := index.Paths["apis/apps/v1"].ServerRelativeURL
+	res, plain := do("GET", url)
+	if res.StatusCode != 200 || !strings.Contains(res.Header.Get("Cache-Control"), "immutable") || !json.Valid(plain) {
+		t.Errorf("%d %v", res.StatusCode, res.Header)
+	}
+	res, zipped := do("GET", url, "Accept-Encoding", "gzip")
+	if res.Header.Get("Content-Encoding") != "gzip" || len(zipped) >= len(plain)/3 {
+		t.Errorf("%v, %d bytes", res.Header, len(zipped))
+	}
+	z, err := gzip.NewReader(bytes.NewReader(zipped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if unzipped, err := io.ReadAll(z); err != nil || !bytes.Equal(unzipped, plain) {
+		t.Errorf("gzip holds something else: %v", err)
+	}
+	if res, _ := do("GET", url, "Accept-Encoding", "gzip;q=0"); res.Header.Get("Content-Encoding") != "" {
+		t.Error("gzip though it was refused")
+	}
+	if res, _ := do("GET", "/openapi/v3/apis/apps/v1?hash=OLD"); res.StatusCode != 301 || res.Header.Get("Location") != url {
+		t.Errorf("old hash: %d %v", res.StatusCode, res.Header)
+	}
+	for path, code := range map[string]int{
+		"/openapi/v3/apis/none/v1": 404, "/openapi/v3/../../go.mod": 404, "/openapi": 404, "/openapi/v4": 404, "/openapi/v3/api": 404, "/openapi/v3/": 200, "/openapi/v2": 200,
+	} {
+		if res, _ := do("GET", path); res.StatusCode != code {
+			t.Errorf("%s answers %d, want %d", path, res.StatusCode, code)
+		}
+	}
+	if res, _ := do("GET", "/openapi/v2", "Accept", "text/html"); res.StatusCode != 406 {
+		t.Errorf("html answers %d", res.StatusCode)
+	}
+	if res, _ := do("POST", "/openapi/v2"); res.StatusCode != 405 {
+		t.Errorf("post answers %d", res.StatusCode)
+	}
+	res, b := do("GET", "/openapi/v2", "Accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+	if res.Header.Get("Content-Type") != "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" || len(b) == 0 {
+		t.Errorf("%v", res.Header)
+	}
+	if res, b := do("HEAD", "/openapi/v2"); res.StatusCode != 200 || len(b) != 0 {
+		t.Errorf("head answers %d with %d bytes", res.StatusCode, len(b))
+	}
+}
