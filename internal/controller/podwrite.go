@@ -86,6 +86,12 @@ func SlowStart(n int, f func(i int) error) (succeeded int, first error) {
 // AllAtOnce calls f for 0 to n-1, side by side. It returns how many calls
 // succeeded, and the first error.
 func AllAtOnce(n int, f func(i int) error) (succeeded int, first error) {
+	if n == 1 {
+		if first = f(0); first == nil {
+			succeeded = 1
+		}
+		return succeeded, first
+	}
 	var (
 		mu sync.Mutex
 		wg sync.WaitGroup
