@@ -49,10 +49,10 @@ func (k *Connector) process(w http.ResponseWriter, r *http.Request, c *Request, 
 		}
 	}
 	to := l.url(path+podPath(pod)+"/"+name, ask)
-	if wantsProtocol(r, "v5.channel.k8s.io") {
-		return k.translate(w, r, c, l, to, s)
+	if wantsProtocol(r, protocolV5) {
+		return k.translate(w, r, l, to, s)
 	}
-	return k.passUpgrade(w, r, l, to)
+	return k.passUpgrade(w, r, k.kubeletDialer(l), to, to.Host, passed(r))
 }
 
 func podPath(pod *corev1.Pod) string { return pod.Namespace + "/" + pod.Name }

@@ -1,12 +1,10 @@
 package connect
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -94,46 +92,4 @@ func (k *Connector) dialKubelet(ctx context.Context, l kubelet) (net.Conn, error
 		return nil, fmt.Errorf("kubelet of node %s at %s: %w", l.node, l.address, err)
 	}
 	return conn, nil
-}
-
-// upgraded is a connection after its protocol was switched. It starts with
-// what was already read.
-type upgraded struct {
-	net.Conn
-	r *bufio.Reader
-}
-
-func (u *upgraded) Read(p []byte) (int, error) { return u.r.Read(p) }
-
-// upgrade asks a kubelet to switch to SPDY. If the kubelet declines, the
-// answer says why, and the connection is nil; the caller closes its body.
-func (k *Connector) upgrade(ctx context.Context, l kubelet, u *url.URL, protocol string) (net.Conn, *http.Response, error) {
-	conn, err := k.dialKubelet(ctx, l)
-	if err != nil {
-		return nil, nil, err
-	}
-	// Whoever waits for the head of the answer may go away.
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	r := &http.Request{Method: http.MethodPost, URL: u, Host: u.Host, Header: http.Header{
-		"Connection":                {"Upgrade"},
-		"Upgrade":                   {"SPDY/3.1"},
-		"X-Stream-Protocol-Version": {protocol},
-	}}
-	reader := bufio.NewReader(conn)
-	var response *http.Response
-	if err = r.Write(conn); err == nil {
-		response, err = http.ReadResponse(reader, r)
-	}
-	if err == nil && !stop() {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("kubelet of node %s: %w", l.node, err)
-	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
-		response.Body = &closing{response.Body, conn}
-		return nil, response, nil
-	}
-	return &upgraded{conn, reader}, nil, nil
 }

@@ -29,5 +29,5 @@ func (k *Connector) portForward(w http.ResponseWriter, r *http.Request, c *Reque
 	if wantsProtocol(r, portforward.WebsocketsSPDYTunnelingPortForwardV1) {
 		return k.tunnel(w, r, c, l, to)
 	}
-	return k.passUpgrade(w, r, l, to)
+	return k.passUpgrade(w, r, k.kubeletDialer(l), to, to.Host, passed(r))
 }

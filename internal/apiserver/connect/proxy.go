@@ -2,9 +2,11 @@ package connect
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -52,7 +54,26 @@ func proxyable(text string) (netip.Addr, error) {
 type backend struct {
 	scheme, host string // host with its port
 	transport    http.RoundTripper
-	kubelet      *kubelet
+	kubelet      *kubelet // nil unless it is one
+	dial         dialer   // for upgrades
+}
+
+// plain is a backend that is not a kubelet.
+func (k *Connector) plain(scheme, host string) backend {
+	return backend{scheme: or(scheme, "http"), host: host, transport: k.backends, dial: func(ctx context.Context) (net.Conn, error) {
+		conn, err := k.Dial(ctx, "tcp", host)
+		if err != nil || scheme != "https" {
+			return conn, err
+		}
+		config := k.backends.TLSClientConfig.Clone()
+		config.NextProtos = []string{"http/1.1"}
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}}
 }
 
 // proxy passes a request on to a backend and its answer back.
@@ -67,11 +88,6 @@ func (k *Connector) proxy(w http.ResponseWriter, r *http.Request, c *Request, b 
 		w.WriteHeader(http.StatusMovedPermanently)
 		return nil
 	}
-	if isUpgrade(r) {
-		if err := hijackable(w, r); err != nil {
-			return err
-		}
-	}
 	to := &url.URL{Scheme: b.scheme, Host: b.host, Path: c.Path, RawQuery: r.URL.RawQuery}
 	if to.Path == "" {
 		to.Path = "/"
@@ -82,25 +98,23 @@ func (k *Connector) proxy(w http.ResponseWriter, r *http.Request, c *Request, b 
 			to.RawPath = raw[prefix:]
 		}
 	}
+	if isUpgrade(r) {
+		header := passed(r)
+		forwarded(header, r)
+		return k.passUpgrade(w, r, b.dial, to, b.host, header)
+	}
 	base := strings.TrimSuffix(r.URL.Path, c.Path)
-	upgrade := isUpgrade(r)
 	var failed error
 	proxy := &httputil.ReverseProxy{
 		Transport: b.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.Out.URL = to
 			p.Out.Host = "" // the backend's
-			p.SetXForwarded()
-			p.Out.Header.Set("X-Forwarded-Uri", r.URL.Path)
+			forwarded(p.Out.Header, r)
 			p.Out.Header.Del("Authorization")
 		},
 		ModifyResponse: func(response *http.Response) error {
-			if upgrade {
-				if err := refuseRedirect(response); err != nil {
-					return err
-				}
-			}
-			clean(response.Header)
+			sanitize(response.Header)
 			relocate(response.Header, to, base)
 			return nil
 		},
@@ -113,14 +127,24 @@ func (k *Connector) proxy(w http.ResponseWriter, r *http.Request, c *Request, b 
 	}
 	proxy.ServeHTTP(w, r.WithContext(ctx))
 	if failed != nil && !errors.Is(failed, context.Canceled) {
-		return proxyFailed(failed)
+		return apierrors.NewServiceUnavailable("error trying to reach service: " + failed.Error())
 	}
 	return nil
 }
 
-// clean takes out the headers by which a backend would speak for the API
+// forwarded tells a backend what the client asked for.
+func forwarded(h http.Header, r *http.Request) {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		h.Set("X-Forwarded-For", host)
+	}
+	h.Set("X-Forwarded-Host", r.Host)
+	h.Set("X-Forwarded-Proto", "https")
+	h.Set("X-Forwarded-Uri", r.URL.Path)
+}
+
+// sanitize takes out the headers by which a backend would speak for the API
 // server's whole origin.
-func clean(h http.Header) {
+func sanitize(h http.Header) {
 	for name := range h {
 		if strings.HasPrefix(name, "Access-Control-") {
 			h.Del(name)
@@ -160,18 +184,4 @@ func refuseRedirect(response *http.Response) error {
 		return errRedirect
 	}
 	return nil
-}
-
-func asStatus(err error) error {
-	if errors.Is(err, errRedirect) {
-		return apierrors.NewInternalError(errRedirect)
-	}
-	return unreachable(err)
-}
-
-func proxyFailed(err error) error {
-	if errors.Is(err, errRedirect) {
-		return apierrors.NewInternalError(errRedirect)
-	}
-	return apierrors.NewServiceUnavailable("error trying to reach service: " + err.Error())
 }

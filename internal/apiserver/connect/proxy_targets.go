@@ -40,7 +40,7 @@ func (k *Connector) proxyPod(w http.ResponseWriter, r *http.Request, c *Request)
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("invalid port %q", port))
 	}
-	return k.proxy(w, r, c, backend{scheme: or(scheme, "http"), host: net.JoinHostPort(ip.String(), port), transport: k.backends})
+	return k.proxy(w, r, c, k.plain(scheme, net.JoinHostPort(ip.String(), port)))
 }
 
 // firstPort returns the first port that a pod's containers tell, or 80.
@@ -79,7 +79,7 @@ func (k *Connector) proxyService(w http.ResponseWriter, r *http.Request, c *Requ
 	if len(hosts) == 0 {
 		return apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", c.Name))
 	}
-	return k.proxy(w, r, c, backend{scheme: or(scheme, "http"), host: hosts[rand.IntN(len(hosts))], transport: k.backends})
+	return k.proxy(w, r, c, k.plain(scheme, hosts[rand.IntN(len(hosts))]))
 }
 
 // endpoints returns where a Service's port is served: at ready pods of its own
@@ -147,7 +147,7 @@ func (k *Connector) proxyNode(w http.ResponseWriter, r *http.Request, c *Request
 		return apierrors.NewInternalError(err)
 	}
 	if port == "" || port == kubeletPort {
-		return k.proxy(w, r, c, backend{scheme: "https", host: l.node, transport: k.kubelets, kubelet: &l})
+		return k.proxy(w, r, c, backend{scheme: "https", host: l.node, transport: k.kubelets, kubelet: &l, dial: k.kubeletDialer(l)})
 	}
 	ip, err := proxyable(host)
 	if err != nil {
@@ -156,7 +156,7 @@ func (k *Connector) proxyNode(w http.ResponseWriter, r *http.Request, c *Request
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return apierrors.NewBadRequest(fmt.Sprintf("invalid port %q", port))
 	}
-	return k.proxy(w, r, c, backend{scheme: or(scheme, "http"), host: net.JoinHostPort(ip.String(), port), transport: k.backends})
+	return k.proxy(w, r, c, k.plain(scheme, net.JoinHostPort(ip.String(), port)))
 }
 
 func or(s, otherwise string) string {

@@ -18,8 +18,7 @@ const refusalMost = 4 << 10
 // refusal makes an API error of an answer that was to be something else. The
 // kubelet's words are the message.
 func refusal(response *http.Response, resource schema.GroupResource, name string) error {
-	body, _ := io.ReadAll(io.LimitReader(response.Body, refusalMost))
-	text := strings.TrimSpace(string(body))
+	text := words(response)
 	switch response.StatusCode {
 	case http.StatusInternalServerError:
 		return apierrors.NewInternalError(errors.New(text))
@@ -27,6 +26,15 @@ func refusal(response *http.Response, resource schema.GroupResource, name string
 		return apierrors.NewBadRequest(text)
 	}
 	return apierrors.NewGenericServerResponse(response.StatusCode, "", resource, name, text, 0, false)
+}
+
+// words returns what an answer says.
+func words(response *http.Response) string {
+	body, err := io.ReadAll(io.LimitReader(response.Body, refusalMost))
+	if err != nil && len(body) == 0 {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(body))
 }
 
 // unreachable is the error of a backend that could not be asked.

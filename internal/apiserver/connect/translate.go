@@ -2,12 +2,15 @@ package connect
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 	"k8s.io/streaming/pkg/httpstream/wsstream"
@@ -23,35 +26,23 @@ const (
 	channels
 )
 
+const (
+	protocolV4 = "v4.channel.k8s.io"
+	protocolV5 = "v5.channel.k8s.io"
+)
+
 // translate connects a WebSocket of v5.channel.k8s.io to a kubelet's SPDY of
 // v4.channel.k8s.io: each channel is a stream, and what goes through them, the
 // final status included, has the same form on both sides. What the fifth
 // version added is a way to close stdin, which SPDY always had.
-func (k *Connector) translate(w http.ResponseWriter, r *http.Request, c *Request, l kubelet, to *url.URL, s streams) error {
-	if err := hijackable(w, r); err != nil {
+func (k *Connector) translate(w http.ResponseWriter, r *http.Request, l kubelet, to *url.URL, s streams) error {
+	if err := hijackable(r); err != nil {
 		return err
 	}
-	// The kubelet first: as long as the client's protocol has not been
-	// switched, an error can be told in full.
-	raw, declined, err := k.upgrade(r.Context(), l, to, "v4.channel.k8s.io")
-	if err != nil {
-		return unreachable(err)
+	server, far, failed := k.open(r.Context(), l, to, s)
+	if server != nil {
+		defer server.Close()
 	}
-	if declined != nil {
-		defer declined.Body.Close()
-		return refusal(declined, pods, c.Name)
-	}
-	defer raw.Close()
-	server, err := spdy.NewClientConnection(raw)
-	if err != nil {
-		return unreachable(err)
-	}
-	defer server.Close()
-	far, err := s.open(server)
-	if err != nil {
-		return unreachable(err)
-	}
-
 	kinds := make([]wsstream.ChannelType, channels)
 	for i, kind := range map[int]wsstream.ChannelType{
 		stdin: wsstream.ReadChannel, stdout: wsstream.WriteChannel, stderr: wsstream.WriteChannel, resize: wsstream.ReadChannel,
@@ -63,15 +54,20 @@ func (k *Connector) translate(w http.ResponseWriter, r *http.Request, c *Request
 	// Clients write nothing here: to read it is to learn that one is gone.
 	kinds[status] = wsstream.ReadWriteChannel
 	client := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{
-		"v5.channel.k8s.io": {Binary: true, Channels: kinds},
+		protocolV5: {Binary: true, Channels: kinds},
 	})
-	_, near, err := client.Open(w, r)
+	_, near, err := client.Open(lingering{w}, r)
 	if err != nil {
 		// The handshake has answered the client, who sent it wrong.
 		k.Logger.Debug("client's upgrade failed", "error", err)
 		return nil
 	}
 	defer client.Close()
+	if failed != nil {
+		// Told where the end of a process is told. A client that is refused the
+		// protocol would try again with an older one.
+		return json.NewEncoder(near[status]).Encode(apierrors.NewInternalError(failed).Status())
+	}
 	stop := context.AfterFunc(r.Context(), func() { server.Close(); client.Close() })
 	defer stop()
 	go func() {
@@ -103,8 +99,32 @@ func (k *Connector) translate(w http.ResponseWriter, r *http.Request, c *Request
 	return nil
 }
 
-// open makes the streams, in the order that kubelets expect.
-func (s streams) open(conn httpstream.Connection) ([channels]httpstream.Stream, error) {
+// open makes the kubelet's side of a process's streams.
+func (k *Connector) open(ctx context.Context, l kubelet, to *url.URL, s streams) (httpstream.Connection, [channels]httpstream.Stream, error) {
+	var none [channels]httpstream.Stream
+	raw, declined, err := k.upgradeKubelet(ctx, l, to, protocolV4)
+	if err != nil {
+		return nil, none, fmt.Errorf("error dialing backend: %w", err)
+	}
+	if raw == nil {
+		defer declined.Body.Close()
+		return nil, none, fmt.Errorf("unable to upgrade connection: %s", words(declined))
+	}
+	conn, err := spdy.NewClientConnection(raw)
+	if err != nil {
+		raw.Close()
+		return nil, none, fmt.Errorf("error dialing backend: %w", err)
+	}
+	made, err := s.create(conn)
+	if err != nil {
+		conn.Close()
+		return nil, none, fmt.Errorf("error dialing backend: %w", err)
+	}
+	return conn, made, nil
+}
+
+// create makes the streams, in the order that kubelets expect.
+func (s streams) create(conn httpstream.Connection) ([channels]httpstream.Stream, error) {
 	var made [channels]httpstream.Stream
 	for _, o := range []struct {
 		channel int
@@ -125,14 +145,6 @@ func (s streams) open(conn httpstream.Connection) ([channels]httpstream.Stream, 
 			return made, err
 		}
 		made[o.channel] = stream
-	}
-	// Nothing is written to these.
-	for _, i := range []int{status, stdout, stderr} {
-		if made[i] != nil {
-			if err := made[i].Close(); err != nil {
-				return made, err
-			}
-		}
 	}
 	return made, nil
 }

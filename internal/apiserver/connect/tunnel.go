@@ -2,8 +2,6 @@ package connect
 
 import (
 	"context"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 
@@ -15,14 +13,14 @@ import (
 // tunnel connects a WebSocket whose messages are the bytes of a SPDY
 // connection to a kubelet's SPDY.
 func (k *Connector) tunnel(w http.ResponseWriter, r *http.Request, c *Request, l kubelet, to *url.URL) error {
-	if err := hijackable(w, r); err != nil {
+	if err := hijackable(r); err != nil {
 		return err
 	}
-	server, declined, err := k.upgrade(r.Context(), l, to, portforward.PortForwardV1Name)
+	server, declined, err := k.upgradeKubelet(r.Context(), l, to, portforward.PortForwardV1Name)
 	if err != nil {
 		return unreachable(err)
 	}
-	if declined != nil {
+	if server == nil {
 		defer declined.Body.Close()
 		return refusal(declined, pods, c.Name)
 	}
@@ -34,7 +32,7 @@ func (k *Connector) tunnel(w http.ResponseWriter, r *http.Request, c *Request, l
 		// where a script has it: the origin says nothing more.
 		CheckOrigin: func(*http.Request) bool { return true },
 	}
-	socket, err := upgrader.Upgrade(w, r, nil)
+	socket, err := upgrader.Upgrade(lingering{w}, r, nil)
 	if err != nil {
 		// The handshake has answered the client, who sent it wrong.
 		k.Logger.Debug("client's upgrade failed", "error", err)
@@ -46,20 +44,4 @@ func (k *Connector) tunnel(w http.ResponseWriter, r *http.Request, c *Request, l
 	defer stop()
 	splice(client, server)
 	return nil
-}
-
-// splice copies both ways until either side ends.
-func splice(a, b net.Conn) {
-	ended := make(chan struct{}, 2)
-	for _, p := range [][2]net.Conn{{a, b}, {b, a}} {
-		go func() {
-			io.Copy(p[0], p[1])
-			ended <- struct{}{}
-		}()
-	}
-	<-ended
-	// The other copy ends with its connection.
-	a.Close()
-	b.Close()
-	<-ended
 }
