@@ -316,16 +316,16 @@ func TestExec(t *testing.T) {
 	for _, test := range []struct {
 		name, path     string
 		query          url.Values
-		stdin          io.Reader
+		stdin          []byte
 		stdout, stderr string
 		code           int
 		fails          string
 	}{
-		{name: "stdin is closed", query: command("cat"), stdin: bytes.NewReader(large), stdout: string(large)},
-		{name: "both outputs", query: command("both"), stdin: strings.NewReader(""), stdout: "to stdout in app", stderr: "to stderr"},
-		{name: "exit code", query: command("exit", "7"), stdin: strings.NewReader(""), code: 7},
-		{name: "much output", query: command("much"), stdin: strings.NewReader(""), stdout: string(large)},
-		{name: "kubelet refuses", query: command("refuse"), stdin: strings.NewReader(""), fails: `container not found ("app")`},
+		{name: "stdin is closed", query: command("cat"), stdin: large, stdout: string(large)},
+		{name: "both outputs", query: command("both"), stdin: []byte{}, stdout: "to stdout in app", stderr: "to stderr"},
+		{name: "exit code", query: command("exit", "7"), stdin: []byte{}, code: 7},
+		{name: "much output", query: command("much"), stdin: []byte{}, stdout: string(large)},
+		{name: "kubelet refuses", query: command("refuse"), stdin: []byte{}, fails: `container not found ("app")`},
 		{name: "no such container", query: url.Values{"command": {"cat"}, "stdout": {"true"}, "container": {"x"}}, fails: "container x is not valid for pod web"},
 		{name: "which container", path: "/api/v1/namespaces/default/pods/two/exec", query: url.Values{"command": {"cat"}, "stdout": {"true"}}, fails: "a container name must be specified for pod two, choose one of: [app side] or one of the init containers: [prepare]"},
 		{name: "no such pod", path: "/api/v1/namespaces/default/pods/none/exec", query: command("cat"), fails: `pods "none" not found`},
@@ -339,11 +339,11 @@ func TestExec(t *testing.T) {
 		}
 		for kind, executor := range c.executors(test.path, test.query) {
 			t.Run(test.name+"/"+kind, func(t *testing.T) {
-				if r, ok := test.stdin.(io.Seeker); ok {
-					r.Seek(0, io.SeekStart)
-				}
 				var stdout, stderr bytes.Buffer
-				options := remotecommand.StreamOptions{Stdin: test.stdin, Stdout: &stdout}
+				options := remotecommand.StreamOptions{Stdout: &stdout}
+				if test.stdin != nil {
+					options.Stdin = bytes.NewReader(test.stdin)
+				}
 				if test.query.Get("stderr") == "true" {
 					options.Stderr = &stderr
 				}
