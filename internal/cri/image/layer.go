@@ -16,7 +16,7 @@ import (
 
 // ensure makes all layers of a chain present. Each is unpacked by one caller,
 // however many want it; several layers are unpacked side by side.
-func (s *Store) ensure(ctx context.Context, chains, diffIDs []string, open func(context.Context, int) (io.ReadCloser, error)) error {
+func (s *Store) ensure(ctx context.Context, chains, diffIDs []string, src source) error {
 	g, ctx := errgroup.WithContext(ctx)
 	below := make(chan struct{}) // closed when the layer below is there
 	close(below)
@@ -52,7 +52,7 @@ func (s *Store) ensure(ctx context.Context, chains, diffIDs []string, open func(
 						return ctx.Err()
 					}
 				}
-				f.err = s.bring(ctx, chains[:i+1], diffIDs[i], lower, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, i) })
+				f.err = s.bring(ctx, chains[:i+1], diffIDs[i], lower, src.retries, func(ctx context.Context) (io.ReadCloser, error) { return src.open(ctx, i) })
 				s.mu.Lock()
 				delete(s.flights, chain)
 				s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *Store) ensure(ctx context.Context, chains, diffIDs []string, open func(
 
 // bring unpacks the last layer of a chain and adds it. Only what it takes from
 // the layers below waits for them.
-func (s *Store) bring(ctx context.Context, chains []string, diffID string, below <-chan struct{}, open func(context.Context) (io.ReadCloser, error)) (err error) {
+func (s *Store) bring(ctx context.Context, chains []string, diffID string, below <-chan struct{}, retries int, open func(context.Context) (io.ReadCloser, error)) (err error) {
 	select {
 	case s.unpack <- struct{}{}:
 	case <-ctx.Done():
@@ -83,6 +83,11 @@ func (s *Store) bring(ctx context.Context, chains []string, diffID string, below
 		}
 	}()
 	u, err := s.unpackInto(ctx, tmp, open)
+	for ; err != nil && retries > 0 && ctx.Err() == nil; retries-- {
+		if err = os.RemoveAll(tmp); err == nil {
+			u, err = s.unpackInto(ctx, tmp, open)
+		}
+	}
 	<-s.unpack
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", diffID, err)

@@ -417,6 +417,8 @@ type source struct {
 	config []byte // the configuration file, as its digest covers it
 	// open returns a layer's content, compressed or not, lowest being 0.
 	open func(ctx context.Context, i int) (io.ReadCloser, error)
+	// retries is how often a layer is opened again when reading it failed.
+	retries int
 	// names under which the image is to be known.
 	tags, digests []string
 }
@@ -455,7 +457,7 @@ func (s *Store) install(ctx context.Context, src source) (*Image, error) {
 		}
 	}
 	chains := chainIDs(diffIDs)
-	if err := s.ensure(ctx, chains, diffIDs, src.open); err != nil {
+	if err := s.ensure(ctx, chains, diffIDs, src); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
