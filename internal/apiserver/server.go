@@ -174,7 +174,7 @@ type kind struct {
 
 // NewCache returns the watch cache of a store, with the index that kubelets'
 // watches need. The Server that it is given to runs it.
-func NewCache(s store.Store, t *scheme.Table, c clock.PassiveClock, log *slog.Logger) *cache.Cache {
+func NewCache(s store.Store, t *scheme.Table, c clock.Clock, log *slog.Logger) *cache.Cache {
 	return cache.New(cache.Config{
 		Store: s, Resources: t.Resources(), Clock: c, Logger: log,
 		Indexed: map[schema.GroupResource]string{{Resource: "pods"}: "spec.nodeName"},

@@ -44,14 +44,14 @@ type Config struct {
 	// Indexed names, for resources by name, one field that most watchers of the
 	// resource select by ("pods": "spec.nodeName").
 	Indexed map[schema.GroupResource]string
-	Clock   clock.PassiveClock
+	Clock   clock.Clock
 	Logger  *slog.Logger
 }
 
 // Cache holds all resources of a store.
 type Cache struct {
 	store   store.Store
-	clock   clock.PassiveClock
+	clock   clock.Clock
 	log     *slog.Logger
 	byRow   map[*scheme.Resource]*Resource
 	byStore map[string]*Resource // by prefix below root
@@ -166,14 +166,14 @@ func (c *Cache) WaitFor(ctx context.Context, revision int64) error {
 		delete(c.waiters, w)
 		c.waitMu.Unlock()
 	}()
-	t := time.NewTimer(freshWithin)
+	t := c.clock.NewTimer(freshWithin)
 	defer t.Stop()
 	select {
 	case <-w.done:
 		return nil
 	case <-ctx.Done():
 		return apierrors.NewTimeoutError(ctx.Err().Error(), 0)
-	case <-t.C:
+	case <-t.C():
 		return TooLarge(revision, c.revision.Load())
 	}
 }

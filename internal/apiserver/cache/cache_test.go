@@ -1,0 +1,433 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"clipper/internal/apiserver/cache"
+	"clipper/internal/scheme"
+	"clipper/internal/store"
+	"clipper/internal/store/pebble"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/clock"
+	testclock "k8s.io/utils/clock/testing"
+)
+
+type fixture struct {
+	t     testing.TB
+	store store.Store
+	cache *cache.Cache
+	pods  *scheme.Resource
+	r     *cache.Resource
+}
+
+func newFixture(t testing.TB, clk clock.Clock) *fixture {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	db, err := pebble.Open(pebble.Config{Memory: true, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	f := &fixture{t: t, store: db}
+	table := scheme.New()
+	f.pods = table.ByPath("", "v1", "pods")
+	f.open(table, clk, log)
+	return f
+}
+
+func (f *fixture) open(table *scheme.Table, clk clock.Clock, log *slog.Logger) {
+	f.t.Helper()
+	f.cache = cache.New(cache.Config{
+		Store: f.store, Resources: table.Resources(), Clock: clk, Logger: log,
+		Indexed: map[schema.GroupResource]string{{Resource: "pods"}: "spec.nodeName"},
+	})
+	f.r = f.cache.Resource(f.pods)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.cache.Run(ctx) }()
+	f.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.t.Error(err)
+		}
+	})
+	if err := f.cache.Ready(f.t.Context()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// write creates, updates (state is what the pod says) or deletes (nil).
+func (f *fixture) write(p *corev1.Pod, name string, expect int64, handOn bool) int64 {
+	f.t.Helper()
+	w := store.Write{Key: f.pods.Key("ns", name), Expect: expect}
+	if p != nil {
+		p = p.DeepCopy()
+		p.APIVersion, p.Kind = "v1", "Pod"
+		var err error
+		if w.Value, err = scheme.EncodeStored(p); err != nil {
+			f.t.Error(err)
+		}
+		if handOn {
+			w.Object = p
+		}
+	}
+	rev, err := f.store.Apply(context.Background(), w)
+	if err != nil {
+		f.t.Error(err)
+	}
+	return rev
+}
+
+func pod(name, node, label string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "ns", Labels: map[string]string{"l": label}},
+		Spec:       corev1.PodSpec{NodeName: node},
+	}
+}
+
+// view is what a watcher believes there is, from its events alone.
+type view struct {
+	have map[string]int64
+	last int64
+}
+
+// follow applies events until the revision is reached, checking that each is
+// possible after the last.
+func (v *view) follow(w *cache.Watcher, until int64, done <-chan struct{}) error {
+	var buf []cache.Delivery
+	for {
+		var (
+			bell <-chan struct{}
+			err  error
+		)
+		if buf, bell, err = w.Next(buf[:0]); err != nil {
+			return err
+		}
+		for _, d := range buf {
+			if err := v.apply(d); err != nil {
+				return err
+			}
+		}
+		if bell == nil {
+			continue
+		}
+		if w.Progress() >= until {
+			return nil
+		}
+		select {
+		case <-bell:
+		case <-done:
+			// All is written: what is still to come is there at the next look.
+			if w.Progress() >= until {
+				return nil
+			}
+			if buf, bell, err = w.Next(buf[:0]); err != nil {
+				return err
+			}
+			for _, d := range buf {
+				if err := v.apply(d); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+func (v *view) apply(d cache.Delivery) error {
+	key, rev := d.Entry.Key, d.Entry.Revision
+	if m := d.Entry.Meta().GetResourceVersion(); m != strconv.FormatInt(rev, 10) {
+		return fmt.Errorf("%s: entry of revision %d says %s", key, rev, m)
+	}
+	was, had := v.have[key]
+	switch d.Type {
+	case watch.Added:
+		if had {
+			return fmt.Errorf("%s added twice, at %d and %d", key, was, rev)
+		}
+		v.have[key] = rev
+	case watch.Modified:
+		if !had || rev <= was {
+			return fmt.Errorf("%s modified at %d after %d", key, rev, was)
+		}
+		v.have[key] = rev
+	case watch.Deleted:
+		if !had || rev <= was {
+			return fmt.Errorf("%s deleted at %d after %d", key, rev, was)
+		}
+		delete(v.have, key)
+	}
+	return nil
+}
+
+// TestWatchersAgree lets many watchers of many selections come at any time and
+// checks that each one's events add up to the state in the end.
+func TestWatchersAgree(t *testing.T) {
+	f := newFixture(t, clock.RealClock{})
+	const writers, each, names = 4, 1500, 10
+	in, err := labels.Parse("l in (a,b)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	selections := []*cache.Selection{
+		f.r.Select("", nil, nil),
+		f.r.Select("ns", nil, nil),
+		f.r.Select("other", nil, nil),
+		f.r.Select("", in, nil),
+		f.r.Select("", nil, fields.ParseSelectorOrDie("spec.nodeName=n1")),
+		f.r.Select("ns", in, fields.ParseSelectorOrDie("spec.nodeName=n2")),
+		f.r.Select("", nil, fields.ParseSelectorOrDie("spec.nodeName!=n2")),
+		f.r.Select("ns", nil, fields.ParseSelectorOrDie("metadata.name=w1-3")),
+	}
+	var (
+		writing, watching sync.WaitGroup
+		done              = make(chan struct{})
+		ends              sync.Map
+	)
+	for w := range writers {
+		writing.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(w), 7))
+			state := map[string]int64{}
+			for range each {
+				name := fmt.Sprintf("w%d-%d", w, rnd.IntN(names))
+				if state[name] != 0 && rnd.IntN(4) == 0 {
+					f.write(nil, name, state[name], false)
+					state[name] = 0
+					continue
+				}
+				p := pod(name, []string{"", "n1", "n2"}[rnd.IntN(3)], []string{"a", "b", "c"}[rnd.IntN(3)])
+				state[name] = f.write(p, name, state[name], rnd.IntN(2) == 0)
+			}
+		})
+	}
+	for n := range 40 {
+		watching.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(n), 11))
+			sel := selections[n%len(selections)]
+			for { // come at different times
+				if s := f.r.Snapshot(); s.Revision > int64(rnd.IntN(writers*each)) {
+					break
+				}
+			}
+			v := view{have: map[string]int64{}}
+			o := cache.WatchOptions{Initial: true}
+			if n%2 == 0 {
+				s := f.r.Snapshot()
+				s.Ascend(sel, "", func(e *cache.Entry) bool {
+					if sel.Matches(e) {
+						v.have[e.Key] = e.Revision
+					}
+					return true
+				})
+				o = cache.WatchOptions{Revision: s.Revision}
+			}
+			w, err := f.r.Watch(context.Background(), sel, o)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer w.Close()
+			<-done // the slowest there can be, but for those who come late
+			if err := v.follow(w, f.cache.Revision(), done); err != nil {
+				t.Errorf("watcher %d: %v", n, err)
+				return
+			}
+			ends.Store(n, v.have)
+		})
+	}
+	writing.Wait()
+	close(done)
+	watching.Wait()
+	s := f.r.Snapshot()
+	ends.Range(func(k, v any) bool {
+		sel := selections[k.(int)%len(selections)]
+		want := map[string]int64{}
+		s.Ascend(f.r.Select("", nil, nil), "", func(e *cache.Entry) bool {
+			if sel.Matches(e) {
+				want[e.Key] = e.Revision
+			}
+			return true
+		})
+		if got := v.(map[string]int64); !maps.Equal(got, want) {
+			t.Errorf("watcher %d has %v, want %v", k, got, want)
+		}
+		return true
+	})
+	// What is in the cache is what is in the store.
+	page, err := f.store.List(t.Context(), store.Range{Prefix: f.pods.Key("", "")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page.Items) != s.Len() {
+		t.Errorf("%d in the store, %d in the cache", len(page.Items), s.Len())
+	}
+	for _, it := range page.Items {
+		if e := s.Get(it.Key[len(f.pods.Key("", "")):]); e == nil || e.Revision != it.Revision || e.Sum != cache.Sum(it.Value) {
+			t.Errorf("%s is %d in the store, %+v in the cache", it.Key, it.Revision, e)
+		}
+	}
+}
+
+func TestSnapshotsStay(t *testing.T) {
+	f := newFixture(t, clock.RealClock{})
+	var snaps []*cache.Snapshot
+	var want []string
+	state := map[string]int64{}
+	all := f.r.Select("", nil, nil)
+	show := func(s *cache.Snapshot) string {
+		var out []string
+		s.Ascend(all, "", func(e *cache.Entry) bool {
+			out = append(out, fmt.Sprint(e.Key, e.Revision))
+			return true
+		})
+		return fmt.Sprint(out)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		name := fmt.Sprint("p", rnd.IntN(100))
+		if state[name] != 0 && rnd.IntN(3) == 0 {
+			f.write(nil, name, state[name], false)
+			state[name] = 0
+		} else {
+			state[name] = f.write(pod(name, "", ""), name, state[name], true)
+		}
+		s := f.r.Snapshot()
+		snaps, want = append(snaps, s), append(want, show(s))
+	}
+	for i, s := range snaps {
+		if got := show(s); got != want[i] {
+			t.Fatalf("snapshot %d changed: %s, was %s", i, got, want[i])
+		}
+		old, err := f.r.At(t.Context(), s.Revision)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := show(old); got != want[i] {
+			t.Fatalf("read at %d: %s, want %s", s.Revision, got, want[i])
+		}
+	}
+}
+
+func TestFallingBehind(t *testing.T) {
+	clk := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, clk)
+	all := f.r.Select("", nil, nil)
+	w, err := f.r.Watch(t.Context(), all, cache.WatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	first := f.write(pod("a", "", ""), "a", 0, true)
+	last := first
+	for range 400 { // a window keeps its least however old it is
+		clk.Step(time.Hour)
+		last = f.write(pod("a", "", fmt.Sprint(last)), "a", last, true)
+	}
+	if _, _, err := w.Next(nil); !apierrors.IsResourceExpired(err) {
+		t.Errorf("a watcher that fell out of the window: %v", err)
+	}
+	_, err = f.r.Watch(t.Context(), all, cache.WatchOptions{Revision: first})
+	if !apierrors.IsResourceExpired(err) {
+		t.Errorf("a watch from before the window: %v", err)
+	}
+	recent, err := f.r.Watch(t.Context(), all, cache.WatchOptions{Revision: last - 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer recent.Close()
+	got, _, err := recent.Next(nil)
+	if err != nil || len(got) != 100 {
+		t.Errorf("%d events, %v", len(got), err)
+	}
+}
+
+func TestRevisionToCome(t *testing.T) {
+	clk := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, clk)
+	errs := make(chan error, 1)
+	go func() { errs <- f.cache.WaitFor(context.Background(), f.cache.Revision()+1) }()
+	f.write(pod("a", "", ""), "a", 0, true)
+	if err := <-errs; err != nil {
+		t.Error(err)
+	}
+	go func() { errs <- f.cache.WaitFor(context.Background(), f.cache.Revision()+100) }()
+	for !clk.HasWaiters() {
+	}
+	clk.Step(3 * time.Second)
+	if err := <-errs; !apierrors.IsTimeout(err) || !apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge) {
+		t.Error(err)
+	}
+}
+
+// TestListWatchShares checks that consumers in the process get the very
+// objects, and that the index narrows what they get.
+func TestListWatchShares(t *testing.T) {
+	f := newFixture(t, clock.RealClock{})
+	on := f.cache.ListWatch(f.pods, "", nil, fields.OneTermEqualSelector("spec.nodeName", "n1"))
+	objs, rv, err := on.List()
+	if err != nil || len(objs) != 0 {
+		t.Fatal(objs, err)
+	}
+	w, err := on.Watch(rv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	at := f.write(pod("a", "n1", ""), "a", 0, true)
+	f.write(pod("b", "n2", ""), "b", 0, true)
+	ev := <-w.ResultChan()
+	if have, ok := f.cache.Get(f.pods, "ns", "a"); !ok || have != ev.Object || ev.Type != watch.Added {
+		t.Errorf("%v is not the cache's own object", ev)
+	}
+	moved := f.write(pod("a", "n2", ""), "a", at, true)
+	if ev := <-w.ResultChan(); ev.Type != watch.Deleted || ev.Object.(*corev1.Pod).Spec.NodeName != "n1" ||
+		ev.Object.(*corev1.Pod).ResourceVersion != strconv.FormatInt(moved, 10) {
+		t.Errorf("%v", ev)
+	}
+	objs, _, err = f.cache.ListWatch(f.pods, "", nil, fields.OneTermEqualSelector("spec.nodeName", "n2")).List()
+	if err != nil || len(objs) != 2 {
+		t.Errorf("%v %v", objs, err)
+	}
+	got := make(chan metav1.Object)
+	go func() { got <- f.cache.Await(context.Background(), schema.GroupResource{Resource: "pods"}, "ns", "c") }()
+	f.write(pod("c", "", ""), "c", 0, false)
+	if m := <-got; m == nil || m.GetName() != "c" {
+		t.Error(m)
+	}
+}
+
+// TestBytesOnce checks that an object is encoded once for all who ask.
+func TestBytesOnce(t *testing.T) {
+	f := newFixture(t, clock.RealClock{})
+	f.write(pod("a", "", ""), "a", 0, true)
+	e := f.r.Get("ns/a")
+	n := 0
+	enc := &cache.Encoder{Encode: func(o runtime.Object) ([]byte, error) {
+		n++
+		return scheme.EncodeJSON(nil, o)
+	}}
+	x, err := e.Bytes(enc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := e.Bytes(enc)
+	if err != nil || n != 1 || &x[0] != &y[0] {
+		t.Errorf("encoded %d times, %v", n, err)
+	}
+}
