@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -79,26 +80,33 @@ func (n *Network) findMTU() error {
 	return fmt.Errorf("node IP %v is not an address of this machine", n.cfg.NodeIP)
 }
 
-// setAddresses leaves the device with exactly its own addresses.
+// setAddresses leaves the device with exactly its own addresses, the gateway's
+// first, which so is the one that the kernel prefers as a source.
 func (n *Network) setAddresses(link netlink.Link) error {
-	want := map[netip.Prefix]bool{netip.PrefixFrom(n.gateway, n.gateway.BitLen()): true}
+	want := []netip.Prefix{netip.PrefixFrom(n.gateway, n.gateway.BitLen())}
 	for _, a := range n.cfg.Addresses {
-		want[netip.PrefixFrom(a, a.BitLen())] = true
+		want = append(want, netip.PrefixFrom(a, a.BitLen()))
 	}
-	have, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	list, err := netlink.AddrList(link, netlink.FAMILY_V4)
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
-	for _, a := range have {
+	var have []netip.Prefix
+	for _, a := range list {
 		bits, _ := a.Mask.Size()
 		ip, _ := netip.AddrFromSlice(a.IP.To4())
-		if p := netip.PrefixFrom(ip, bits); want[p] {
-			delete(want, p)
-		} else if err := netlink.AddrDel(link, &a); err != nil {
+		p := netip.PrefixFrom(ip, bits)
+		if have = append(have, p); slices.Contains(want, p) {
+			continue
+		}
+		if err := netlink.AddrDel(link, &a); err != nil {
 			return fmt.Errorf("delete address %v: %w", p, err)
 		}
 	}
-	for p := range want {
+	for _, p := range want {
+		if slices.Contains(have, p) {
+			continue
+		}
 		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(p)}); err != nil {
 			return fmt.Errorf("add address %v to %s: %w", p, n.cfg.Device, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"clipper/internal/nft/nettest"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -441,6 +442,53 @@ func BenchmarkSetup(b *testing.B) {
 		}
 		b.StopTimer()
 		if err := n.Teardown(context.Background(), "bench"); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkSetupTogether sets ten pods up side by side.
+func BenchmarkSetupTogether(b *testing.B) {
+	const pods = 10
+	n, _ := start(b, config(b))
+	for b.Loop() {
+		b.StopTimer()
+		var paths []string
+		for range pods {
+			paths = append(paths, nettest.New(b).Path)
+		}
+		b.StartTimer()
+		each := func(f func(i int) error) {
+			var g errgroup.Group
+			for i := range pods {
+				g.Go(func() error { return f(i) })
+			}
+			if err := g.Wait(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		each(func(i int) error {
+			_, err := n.Setup(context.Background(), Sandbox{ID: fmt.Sprint(i), NetNS: paths[i]})
+			return err
+		})
+		b.StopTimer()
+		each(func(i int) error { return n.Teardown(context.Background(), fmt.Sprint(i)) })
+		b.StartTimer()
+	}
+}
+
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		n, err := New(config(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := n.start(); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if err := errors.Join(n.nft.Close(), n.Remove()); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()

@@ -1,24 +1,27 @@
 package nft
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
 	"clipper/internal/nft/nettest"
 
 	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { os.Exit(nettest.Main(m)) }
 
 var (
-	table     = Table{IPv4, "test"}
-	services  = &Set{Name: "services", Key: Concat(IPv4Addr, Protocol, Port), Data: Verdict}
-	base      = Fragment{
+	table    = Table{IPv4, "test"}
+	services = &Set{Name: "services", Key: Concat(IPv4Addr, Protocol, Port), Data: Verdict}
+	base     = Fragment{
 		Sets: []*Set{services},
 		Chains: []Chain{{
 			Name: "prerouting", Hook: &Hook{"nat", unix.NF_INET_PRE_ROUTING, -100},
@@ -102,6 +105,102 @@ func TestModelFollowsOwners(t *testing.T) {
 	}
 	if out, _ := exec.Command("nft", "list", "ruleset").Output(); len(out) > 0 {
 		t.Errorf("left behind: %s", out)
+	}
+}
+
+// TestModelDeltasEqualWhole makes random changes and compares what deltas lead
+// to with the same table written at once.
+func TestModelDeltasEqualWhole(t *testing.T) {
+	c := connect(t)
+	rapid.Check(t, func(t *rapid.T) {
+		m := NewModel(table, base)
+		defer m.Remove(c)
+		if err := m.Commit(c); err != nil {
+			t.Fatal(err)
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "commits") {
+			for range rapid.IntRange(1, 4).Draw(t, "changes") {
+				owner := rapid.IntRange(0, 4).Draw(t, "owner")
+				var f Fragment
+				if n := rapid.IntRange(0, 4).Draw(t, "endpoints"); n > 0 {
+					f = service(owner, n)
+					// One that others want too, each with data of its own.
+					f.Entries = append(f.Entries, Entry{services, Element{
+						Key:  Join(AddrValue(netip.MustParseAddr("10.96.9.9")), ProtocolValue(6), PortValue(80)),
+						Data: GotoValue(f.Chains[0].Name),
+					}})
+				}
+				m.Set(fmt.Sprint(owner), f)
+			}
+			before := m.inKernel
+			if err := m.Commit(c); err != nil || !before {
+				t.Fatalf("commit: %v, a delta: %v", err, before)
+			}
+		}
+		deltas := sortedList(t)
+		m.inKernel = false
+		if err := m.Commit(c); err != nil {
+			t.Fatal(err)
+		}
+		if whole := sortedList(t); whole != deltas {
+			t.Fatalf("by deltas:\n%s\nat once:\n%s", deltas, whole)
+		}
+	})
+}
+
+// sortedList is the table with the elements and the blocks in order.
+func sortedList(t interface{ Fatalf(string, ...any) }) string {
+	out, err := exec.Command("nft", "list", "table", "ip", table.Name).CombinedOutput()
+	if err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	blocks := strings.Split(string(out), "\n\n")
+	for i, b := range blocks {
+		parts := strings.FieldsFunc(b, func(r rune) bool { return r == ',' || r == '\n' || r == '{' || r == '}' })
+		for i := range parts {
+			parts[i] = strings.TrimSpace(parts[i])
+		}
+		slices.Sort(parts)
+		blocks[i] = strings.Join(parts, "\n")
+	}
+	slices.Sort(blocks)
+	return strings.Join(blocks, "\n\n")
+}
+
+func TestErrorNamesTheChange(t *testing.T) {
+	c := connect(t)
+	for _, test := range []struct {
+		want  string
+		errno unix.Errno
+		fill  func(*Batch)
+	}{
+		{"add rule test none", unix.ENOENT, func(b *Batch) {
+			b.AddTable(table)
+			b.AddRule(table, "none", Drop())
+		}},
+		{"delete elements test services", unix.ENOENT, func(b *Batch) {
+			b.AddTable(table)
+			b.AddSet(table, services)
+			b.DeleteElements(table, services, Element{Key: Join(AddrValue(netip.MustParseAddr("10.96.9.9")), ProtocolValue(6), PortValue(80))})
+		}},
+		{"delete table test", unix.ENOENT, func(b *Batch) { b.DeleteTable(table) }},
+	} {
+		var b Batch
+		test.fill(&b)
+		err := c.Commit(&b)
+		if !errors.Is(err, test.errno) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%v, want %s: %v", err, test.want, test.errno)
+		}
+	}
+	if out, err := exec.Command("nft", "list", "ruleset").Output(); err != nil || len(out) > 0 {
+		t.Errorf("a refused batch left %s, %v", out, err)
+	}
+	// The connection is as good as before.
+	var b Batch
+	b.AddTable(table)
+	b.DeleteTable(table)
+	if err := c.Commit(&b); err != nil {
+		t.Error(err)
 	}
 }
 
