@@ -19,7 +19,9 @@ func fill[S ~string](s *S, value S) {
 // point sets a pointer that is nil.
 func point[T any](p **T, value T) {
 	if *p == nil {
-		*p = &value
+		// Only a value that is used may cost an allocation.
+		v := value
+		*p = &v
 	}
 }
 
