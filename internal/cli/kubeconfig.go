@@ -28,6 +28,8 @@ func adminConfig(c *local.Cluster) (*api.Config, error) {
 	out.Clusters[name] = in.Clusters[ctx.Cluster]
 	out.Clusters[name].Server = fmt.Sprintf("https://127.0.0.1:%d", c.Port)
 	out.AuthInfos[name] = in.AuthInfos[ctx.AuthInfo]
+	// Otherwise a merge would write them back to where they came from.
+	out.Clusters[name].LocationOfOrigin, out.AuthInfos[name].LocationOfOrigin = "", ""
 	out.Contexts[name] = &api.Context{Cluster: name, AuthInfo: name}
 	out.CurrentContext = name
 	return out, nil

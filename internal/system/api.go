@@ -1,0 +1,236 @@
+package system
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/version"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"clipper/internal/admission"
+	"clipper/internal/apiserver"
+	"clipper/internal/apiserver/connect"
+	"clipper/internal/apiserver/discovery"
+	"clipper/internal/apiserver/openapi"
+	"clipper/internal/apiserver/table"
+	"clipper/internal/auth"
+	"clipper/internal/client"
+	"clipper/internal/informer"
+	"clipper/internal/run"
+	"clipper/internal/scheme"
+	"clipper/internal/store/pebble"
+	"clipper/internal/validate"
+)
+
+const domain = "cluster.local"
+
+// api is how the parts of this process reach the API: an API server in the
+// same process, or one over the network.
+type api struct {
+	informers informers.SharedInformerFactory
+	// as returns the configuration of a client that acts as a user.
+	as func(name string, groups ...string) *rest.Config
+	// Only with a server in this process:
+	pki    *auth.PKI
+	source informer.Source
+	table  *scheme.Table
+}
+
+// client returns a typed client that acts as a user.
+func (a *api) client(name string, groups ...string) (kubernetes.Interface, error) {
+	return client.New(a.as(name, groups...))
+}
+
+func (p *process) api() (*api, error) {
+	if p.Server == nil {
+		return p.remoteAPI()
+	}
+	return p.server()
+}
+
+// remoteAPI reaches the API that the agent's kubeconfig names; everything then
+// acts as the node.
+func (p *process) remoteAPI() (*api, error) {
+	cfg, err := client.FromKubeconfig(p.Agent.Kubeconfig, "clipper-agent")
+	if err != nil {
+		return nil, err
+	}
+	k, err := client.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &api{
+		informers: informer.Remote(k),
+		as:        func(string, ...string) *rest.Config { return cfg },
+	}, nil
+}
+
+// dnsAddress is the cluster IP of the DNS Service: the range's tenth, as
+// everywhere.
+func dnsAddress(services netip.Prefix) netip.Addr {
+	a := services.Masked().Addr()
+	for range 10 {
+		a = a.Next()
+	}
+	return a
+}
+
+// server builds the control plane: store, API server, controllers, scheduler.
+func (p *process) server() (*api, error) {
+	s := p.Server
+	st, err := pebble.Open(pebble.Config{
+		Dir: filepath.Join(p.StateDir, "store"), Memory: s.MemoryStore, Clock: p.clock, Logger: p.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.group.Add(run.Part{Name: "store", Run: func(ctx context.Context) error {
+		<-ctx.Done()
+		return st.Close()
+	}})
+
+	pki, err := auth.LoadOrCreate(filepath.Join(p.StateDir, "pki"), p.clock)
+	if err != nil {
+		return nil, err
+	}
+	rows := scheme.New()
+	watched := apiserver.NewCache(st, rows, p.clock, p.log)
+	found := newObjects(watched, rows)
+	signer, err := auth.NewSigner(pki.TokenKey(), p.clock)
+	if err != nil {
+		return nil, err
+	}
+	verifier, err := auth.NewVerifier(pki.TokenKey(), p.clock, found)
+	if err != nil {
+		return nil, err
+	}
+	rules := auth.NewRules(found, found)
+	toKubelets, err := pki.ClientTLS(auth.APIServerToKubelet, auth.Masters)
+	if err != nil {
+		return nil, err
+	}
+	address := netip.AddrPortFrom(s.Address, s.Port)
+	issuer, err := signer.Discovery("https://" + address.String() + "/openid/v1/jwks")
+	if err != nil {
+		return nil, err
+	}
+	server, err := apiserver.New(apiserver.Config{
+		Store: st, Table: rows, Cache: watched,
+		Authenticator: auth.NewAuthenticator(auth.AuthenticatorConfig{
+			ClientCA: pki.CAPool(), Tokens: verifier, Authorizer: rules, Clock: p.clock, Logger: p.log,
+		}),
+		Authorizer: rules,
+		Admission:  admission.New(admission.Config{Objects: found, Clock: p.clock, Suffix: rand.String}),
+		Validator:  validate.New(rows),
+		Signer:     signer, Verifier: verifier,
+		Connector: connect.New(connect.Config{Objects: found, Kubelet: toKubelets, Logger: p.log}),
+		Tabler:    table.New(p.clock),
+		Discovery: discovery.New(discovery.Config{Table: rows, ServerAddress: address.String()}),
+		Handlers: map[string]http.Handler{
+			"/openapi/":                         openapi.New(rows),
+			"/.well-known/openid-configuration": issuer,
+			"/openid/v1/jwks":                   issuer,
+		},
+		ServiceCIDR: s.ServiceCIDR, Advertise: address,
+		Version: p.versionInfo(), Clock: p.clock, Logger: p.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.group.Add(run.Part{Name: "API server", Run: server.Run, Ready: server.Ready})
+
+	names := append([]string{s.Address.String(), s.ServiceCIDR.Masked().Addr().Next().String(), p.Node}, s.Names...)
+	serving, err := pki.ServingTLS("kube-apiserver", auth.APIServerNames(domain, names...)...)
+	if err != nil {
+		return nil, err
+	}
+	listeners, err := p.listeners(address)
+	if err != nil {
+		return nil, err
+	}
+	p.group.Add(run.Part{Name: "API", Run: func(ctx context.Context) error { return server.Serve(ctx, serving, listeners...) }})
+	if err := p.writeKubeconfig(pki, address); err != nil {
+		return nil, err
+	}
+
+	a := &api{pki: pki, source: informer.FromCache(watched), table: rows}
+	a.as = func(name string, groups ...string) *rest.Config {
+		groups = append(groups[:len(groups):len(groups)], auth.Authenticated)
+		agent := name[strings.LastIndexByte(name, ':')+1:]
+		return client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, agent)
+	}
+	own, err := a.client(auth.APIServer, auth.Masters)
+	if err != nil {
+		return nil, err
+	}
+	a.informers = informer.New(rows, a.source, own)
+	if err := p.controllers(a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// listeners opens the API's sockets: the node's own address, and the one that
+// was handed down, if any.
+func (p *process) listeners(address netip.AddrPort) ([]net.Listener, error) {
+	own, err := net.Listen("tcp", address.String())
+	if err != nil {
+		return nil, fmt.Errorf("the API's port: %w; end what uses it, or choose another", err)
+	}
+	all := []net.Listener{own}
+	if fd := p.Server.ListenFD; fd > 0 {
+		f := os.NewFile(uintptr(fd), "listener")
+		l, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("the inherited socket: %w", err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// writeKubeconfig writes the administrator's kubeconfig.
+func (p *process) writeKubeconfig(pki *auth.PKI, address netip.AddrPort) error {
+	pair, err := pki.ClientCert(auth.Admin, auth.Masters)
+	if err != nil {
+		return err
+	}
+	cert, key, err := auth.EncodePair(pair)
+	if err != nil {
+		return err
+	}
+	server := "https://" + address.String()
+	if p.Server.LocalPort != 0 {
+		server = fmt.Sprintf("https://127.0.0.1:%d", p.Server.LocalPort)
+	}
+	data, err := client.Kubeconfig(p.Cluster, server, pki.CABundle(), cert, key)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(p.StateDir, "admin.kubeconfig")
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func (p *process) versionInfo() version.Info {
+	major, minor, _ := strings.Cut(strings.TrimPrefix(p.version, "v"), ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	return version.Info{
+		Major: major, Minor: minor, GitVersion: p.version + "+clipper", GitTreeState: "clean",
+		GoVersion: goruntime.Version(), Compiler: goruntime.Compiler, Platform: goruntime.GOOS + "/" + goruntime.GOARCH,
+	}
+}

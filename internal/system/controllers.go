@@ -1,0 +1,91 @@
+package system
+
+import (
+	"context"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"clipper/internal/auth"
+	"clipper/internal/controller"
+	"clipper/internal/controller/deployment"
+	"clipper/internal/controller/endpoints"
+	"clipper/internal/controller/endpointslice"
+	"clipper/internal/controller/namespace"
+	"clipper/internal/controller/replicaset"
+	"clipper/internal/controller/replicationcontroller"
+	"clipper/internal/controller/rootca"
+	"clipper/internal/controller/serviceaccount"
+	"clipper/internal/run"
+)
+
+// builder makes a controller from what every controller gets, and from a
+// client configuration of its own identity for those that need other clients.
+type builder func(c controller.Config, cfg *rest.Config, ca []byte) (controller.Controller, error)
+
+// plain adapts a constructor that needs no more than the usual.
+func plain[C controller.Controller](build func(controller.Config) C) builder {
+	return func(c controller.Config, _ *rest.Config, _ []byte) (controller.Controller, error) {
+		return build(c), nil
+	}
+}
+
+// controllers are those of a control plane, each with the identity it works
+// under: auth knows what that may do.
+var controllers = []struct {
+	identity string
+	build    builder
+}{
+	{"service-account-controller", plain(serviceaccount.New)},
+	{"root-ca-cert-publisher", func(c controller.Config, _ *rest.Config, ca []byte) (controller.Controller, error) {
+		return rootca.New(rootca.Config{Config: c, CA: ca}), nil
+	}},
+	{"namespace-controller", func(c controller.Config, cfg *rest.Config, _ []byte) (controller.Controller, error) {
+		m, err := metadata.NewForConfig(cfg)
+		return namespace.New(namespace.Config{Config: c, Metadata: m}), err
+	}},
+	{"deployment-controller", plain(deployment.New)},
+	{"replicaset-controller", plain(replicaset.New)},
+	{"replication-controller", plain(replicationcontroller.New)},
+	{"endpointslice-controller", plain(endpointslice.New)},
+	{"endpoint-controller", plain(endpoints.New)},
+}
+
+// controllers adds the controllers and the scheduler to the process.
+func (p *process) controllers(a *api) error {
+	var parts []run.Part
+	for _, row := range controllers {
+		name := auth.ControllerUser(row.identity)
+		cfg := a.as(name, auth.ServiceAccountGroups("kube-system")...)
+		k, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			return err
+		}
+		c, err := row.build(controller.Config{
+			Client: k, Informers: a.informers, Clock: p.clock, Events: controller.NewEvents(p.ctx, k), Logger: p.log.With("controller", row.identity),
+		}, cfg, a.pki.CABundle())
+		if err != nil {
+			return err
+		}
+		parts = append(parts, run.Part{Name: c.Name(), Run: c.Run})
+	}
+
+	// Informers start once all have said what they want to see, and end after
+	// those who look at them.
+	p.addInformers(a)
+	for _, part := range parts {
+		p.group.Add(part)
+	}
+	return nil
+}
+
+// addInformers runs the shared informers as a part.
+func (p *process) addInformers(a *api) {
+	p.group.Add(run.Part{Name: "informers", Run: func(ctx context.Context) error {
+		a.informers.Start(ctx.Done())
+		<-ctx.Done()
+		a.informers.Shutdown()
+		return nil
+	}})
+}
