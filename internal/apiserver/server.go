@@ -308,6 +308,8 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 	config = config.Clone()
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.NextProtos = []string{"h2", "http/1.1"}
+	// Many small records at first would help a slow line, and cost all others.
+	config.DynamicRecordSizingDisabled = true
 	h := &http.Server{
 		Handler:           s.handler,
 		TLSConfig:         config,
@@ -324,7 +326,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 	}
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { errs <- h.ServeTLS(l, "", "") }()
+		go func() { errs <- h.ServeTLS(wires{l}, "", "") }()
 	}
 	var failed error
 	select {

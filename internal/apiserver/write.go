@@ -91,7 +91,7 @@ func (w *write) prepare(obj, old runtime.Object) {
 		if s.Create != nil {
 			s.Create(obj)
 		}
-	case w.subresource == "":
+	case w.subresource == "" || w.subresource == "scale":
 		if s.Update != nil {
 			s.Update(obj, old)
 		}
