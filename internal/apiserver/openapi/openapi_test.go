@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/openapi/cached"
 	"k8s.io/client-go/openapi3"
 	"k8s.io/client-go/rest"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 	explainv2 "k8s.io/kubectl/pkg/explain/v2"
 	kubectlopenapi "k8s.io/kubectl/pkg/util/openapi"
 
@@ -239,5 +241,72 @@ func TestHTTP(t *testing.T) {
 	}
 	if res, b := do("HEAD", "/openapi/v2"); res.StatusCode != 200 || len(b) != 0 {
 		t.Errorf("head answers %d with %d bytes", res.StatusCode, len(b))
+	}
+}
+
+// The documents are those of the Go types: each field has its property, and no
+// property is without a field. If not, they are to be generated anew.
+func TestUpToDate(t *testing.T) {
+	_, client, table := serve(t)
+	root := openapi3.NewRoot(client.OpenAPIV3())
+	for _, r := range table.Resources() {
+		doc, err := root.GVSpec(r.GroupVersionKind().GroupVersion())
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[reflect.Type]bool{}
+		checkType(t, doc.Components.Schemas, reflect.TypeOf(r.New()).Elem(), seen)
+		if r.NewList != nil {
+			checkType(t, doc.Components.Schemas, reflect.TypeOf(r.NewList()).Elem(), seen)
+		}
+	}
+}
+
+func checkType(t *testing.T, schemas map[string]*spec.Schema, typ reflect.Type, seen map[reflect.Type]bool) {
+	for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+		typ = typ.Elem()
+	}
+	if typ.Kind() != reflect.Struct || seen[typ] {
+		return
+	}
+	seen[typ] = true
+	named, ok := reflect.Zero(typ).Interface().(interface{ OpenAPIModelName() string })
+	if !ok {
+		t.Errorf("%v has no model", typ)
+		return
+	}
+	schema := schemas[named.OpenAPIModelName()]
+	if schema == nil {
+		t.Errorf("%s is missing: run go generate", named.OpenAPIModelName())
+		return
+	}
+	if _, custom := reflect.New(typ).Interface().(json.Marshaler); custom {
+		return
+	}
+	want := map[string]bool{}
+	collect(typ, want, func(f reflect.Type) { checkType(t, schemas, f, seen) })
+	for name := range want {
+		if _, ok := schema.Properties[name]; !ok {
+			t.Errorf("%v: property %s is missing: run go generate", typ, name)
+		}
+	}
+	for name := range schema.Properties {
+		if !want[name] {
+			t.Errorf("%v: property %s has no field: run go generate", typ, name)
+		}
+	}
+}
+
+func collect(typ reflect.Type, names map[string]bool, visit func(reflect.Type)) {
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		name, more, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case strings.Contains(more, "inline"):
+			collect(f.Type, names, visit)
+		case name != "" && name != "-":
+			names[name] = true
+			visit(f.Type)
+		}
 	}
 }

@@ -63,7 +63,7 @@ func (t *Tracker) Apply(r *scheme.Resource, subresource string, live runtime.Obj
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
-	applied := &unstructured.Unstructured{Object: map[string]any{}}
+	applied := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal(config, &applied.Object); err != nil {
 		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 	}

@@ -1,12 +1,16 @@
 package ownership
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"clipper/internal/scheme"
 )
@@ -109,6 +113,98 @@ func BenchmarkFirstApply(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := New(table).Apply(r, "", r.New(), []byte(web), "alice", false, scheme.Strict); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What a manager stops applying goes; what others own stays.
+func TestApplyTakesBack(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r := table.ByPath("", "v1", "configmaps")
+	apply := func(live runtime.Object, manager, data string) *corev1.ConfigMap {
+		t.Helper()
+		obj, _, err := tr.Apply(r, "", live, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: "+data), manager, false, scheme.Strict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return obj.(*corev1.ConfigMap)
+	}
+	c := apply(r.New(), "alice", `{a: "1", b: "2"}`)
+	c = apply(c, "bob", `{b: "2", c: "3"}`)
+	c = apply(c, "alice", `{}`)
+	if got, want := fmt.Sprint(c.Data), "map[b:2 c:3]"; got != want {
+		t.Errorf("data %s, want %s", got, want)
+	}
+
+	// Whoever sends managedFields emptied ends the tracking.
+	cleared := c.DeepCopy()
+	cleared.ManagedFields = []metav1.ManagedFieldsEntry{{}}
+	out, err := tr.Update(r, "", c, cleared, "carol")
+	if err != nil || Tracked(out) {
+		t.Errorf("still tracked: %v %v", out, err)
+	}
+	// Whoever leaves them out keeps them.
+	silent := c.DeepCopy()
+	silent.ManagedFields = nil
+	if out, err = tr.Update(r, "", c, silent, "carol"); err != nil || !Tracked(out) {
+		t.Errorf("no more tracked: %v %v", out, err)
+	}
+}
+
+// The status path owns status alone, the object's path all else.
+func TestApplyStatus(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r := table.ByPath("apps", "v1", "deployments")
+	created, _, err := tr.Apply(r, "", r.New(), []byte(web+"status: {replicas: 5}\n"), "alice", false, scheme.Strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := string(created.(*appsv1.Deployment).ManagedFields[0].FieldsV1.Raw)
+	if strings.Contains(fields, "f:status") || !strings.Contains(fields, "f:spec") {
+		t.Errorf("alice owns %s", fields)
+	}
+	status := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: default}\nstatus: {replicas: 2}\n"
+	out, _, err := tr.Apply(r, "status", created, []byte(status), "controller", false, scheme.Strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := out.(*appsv1.Deployment)
+	if d.Status.Replicas != 2 || *d.Spec.Replicas != 2 {
+		t.Errorf("%+v", d)
+	}
+	found := false
+	for _, m := range d.ManagedFields {
+		if m.Manager == "controller" {
+			found = m.Subresource == "status" && strings.Contains(string(m.FieldsV1.Raw), "f:status") && !strings.Contains(string(m.FieldsV1.Raw), "f:spec")
+		}
+	}
+	if !found {
+		t.Errorf("managedFields %+v", d.ManagedFields)
+	}
+}
+
+func TestApplyRefuses(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r := table.ByPath("", "v1", "configmaps")
+	for body, want := range map[string]string{
+		"":                      "error decoding YAML: the configuration is empty",
+		"{":                     "error decoding YAML",
+		"[]":                    "error decoding YAML",
+		"kind: ConfigMap\na: 1": "", // no apiVersion
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nmetadata: {name: b}":                                             "error strict decoding YAML",
+		"apiVersion: v2\nkind: ConfigMap\nmetadata: {name: a}":                                                                  "invalid object type: /v2, Kind=ConfigMap",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, managedFields: [{manager: x, operation: Apply, apiVersion: v1}]}": "metadata.managedFields must be nil",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: [1]":                                                       "",
+	} {
+		_, _, err := tr.Apply(r, "", r.New(), []byte(body), "m", false, scheme.Strict)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", body, err, want)
+		}
+		if status := apierrors.APIStatus(nil); err != nil && !errors.As(err, &status) {
+			t.Errorf("%q: %T is no status", body, err)
 		}
 	}
 }

@@ -9,7 +9,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +25,6 @@ const (
 )
 
 func main() {
-	log.SetFlags(0)
 	var err error
 	if definitions.GetOpenAPIDefinitions(reference("")) == nil {
 		err = generate()
@@ -34,7 +32,8 @@ func main() {
 		err = write("documents")
 	}
 	if err != nil {
-		log.Fatalf("openapi: %v", err)
+		fmt.Fprintf(os.Stderr, "openapi: %v\n", err)
+		os.Exit(1)
 	}
 }
 
