@@ -148,11 +148,12 @@ func (a *actor) step() bool {
 	if at := a.publish(now); !at.IsZero() && (wake.IsZero() || at.Before(wake)) {
 		wake = at
 	}
-	a.sleepUntil(wake, now)
+	a.sleepUntil(wake)
 	return a.state.Finished()
 }
 
-func (a *actor) sleepUntil(t, now time.Time) {
+// sleepUntil has the actor woken at a time; zero is never.
+func (a *actor) sleepUntil(t time.Time) {
 	if a.deadline != nil {
 		a.deadline.Stop()
 	}
@@ -160,7 +161,15 @@ func (a *actor) sleepUntil(t, now time.Time) {
 	if t.IsZero() {
 		return
 	}
-	a.deadline = a.k.Clock.NewTimer(max(t.Sub(now), 0))
+	left := t.Sub(a.k.Clock.Now())
+	if left <= 0 {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
+		return
+	}
+	a.deadline = a.k.Clock.NewTimer(left)
 	a.deadlineC = a.deadline.C()
 }
 

@@ -55,6 +55,8 @@ type recorder struct {
 
 	known map[eventKey]*sent
 	order *list.List // oldest use first
+	// stamp of the newest event's name; it only grows, so that names differ.
+	stamp int64
 }
 
 func newRecorder(c *Config) *recorder {
@@ -137,9 +139,10 @@ func (r *recorder) write(ctx context.Context, e event) error {
 		}
 		r.forget(s)
 	}
+	r.stamp = max(r.stamp+1, e.at.UnixNano())
 	ev := &v1.Event{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:      fmt.Sprintf("%s.%x", e.ref.Name, e.at.UnixNano()),
+			Name:      fmt.Sprintf("%s.%x", e.ref.Name, r.stamp),
 			Namespace: space,
 		},
 		InvolvedObject: e.ref,

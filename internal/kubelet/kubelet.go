@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -353,6 +355,8 @@ func (k *Kubelet) servicesOf(pod *v1.Pod) []*v1.Service {
 	if err != nil {
 		return nil
 	}
+	// The lister's order is not one; the variables' should be.
+	slices.SortFunc(list, func(a, b *v1.Service) int { return strings.Compare(a.Name, b.Name) })
 	if pod.Namespace != v1.NamespaceDefault {
 		if api, err := k.services.Services(v1.NamespaceDefault).Get("kubernetes"); err == nil {
 			list = append(list, api)

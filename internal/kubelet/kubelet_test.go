@@ -76,6 +76,8 @@ func (b *bench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	k.machine = machine{cpus: 4, memory: 16 << 30, disk: 100 << 30, kernel: "6.1", osImage: "Linux", unified: true}
+	k.node = k.Config.node(k.machine, k.allocatable())
 	b.k = k
 	ctx, cancel := context.WithCancel(context.Background())
 	factory.Start(ctx.Done())
@@ -91,6 +93,12 @@ func (b *bench) start() {
 	b.t.Cleanup(func() {
 		b.stop()
 		if k.volumes != nil {
+			dirs, _ := os.ReadDir(k.volumes.Root)
+			for _, d := range dirs {
+				if err := k.volumes.TearDown(types.UID(d.Name())); err != nil {
+					b.t.Error(err)
+				}
+			}
 			if err := k.volumes.Close(); err != nil {
 				b.t.Error(err)
 			}

@@ -63,14 +63,29 @@ func statusPatch(uid types.UID, old, new *v1.PodStatus) ([]byte, error) {
 		}
 		fields["podIPs"] = list
 	}
-	// Conditions merge by type: those of others stay untouched.
-	var conditions []v1.PodCondition
+	// Conditions merge by type and by field: those of others stay untouched, and
+	// what a condition no longer has must be taken away by name.
+	var conditions []any
 	for i := range new.Conditions {
 		c := &new.Conditions[i]
-		if !lifecycle.Owned(c.Type) || sameCondition(old.Conditions, c) {
+		was := condition(old.Conditions, c.Type)
+		if !lifecycle.Owned(c.Type) || was != nil && was.Status == c.Status && was.Reason == c.Reason &&
+			was.Message == c.Message && was.ObservedGeneration == c.ObservedGeneration {
 			continue
 		}
-		conditions = append(conditions, *c)
+		m := map[string]any{"type": c.Type, "status": c.Status, "lastTransitionTime": c.LastTransitionTime}
+		if c.ObservedGeneration != 0 {
+			m["observedGeneration"] = c.ObservedGeneration
+		}
+		for name, v := range map[string][2]string{"reason": {reasonOf(was), c.Reason}, "message": {messageOf(was), c.Message}} {
+			switch {
+			case v[1] != "":
+				m[name] = v[1]
+			case v[0] != "":
+				m[name] = nil
+			}
+		}
+		conditions = append(conditions, m)
 	}
 	if len(conditions) > 0 {
 		fields["conditions"] = conditions
@@ -84,12 +99,25 @@ func statusPatch(uid types.UID, old, new *v1.PodStatus) ([]byte, error) {
 	})
 }
 
-func sameCondition(list []v1.PodCondition, c *v1.PodCondition) bool {
+func condition(list []v1.PodCondition, t v1.PodConditionType) *v1.PodCondition {
 	for i := range list {
-		if o := &list[i]; o.Type == c.Type {
-			return o.Status == c.Status && o.Reason == c.Reason && o.Message == c.Message &&
-				o.ObservedGeneration == c.ObservedGeneration
+		if list[i].Type == t {
+			return &list[i]
 		}
 	}
-	return false
+	return nil
+}
+
+func reasonOf(c *v1.PodCondition) string {
+	if c == nil {
+		return ""
+	}
+	return c.Reason
+}
+
+func messageOf(c *v1.PodCondition) string {
+	if c == nil {
+		return ""
+	}
+	return c.Message
 }

@@ -308,6 +308,12 @@ func (r *Runtime) StartContainer(_ context.Context, id string) error {
 	if c == nil {
 		return notFound("container", id)
 	}
+	if err := os.MkdirAll(filepath.Dir(c.LogPath), 0o755); err != nil {
+		return err
+	}
+	if err := c.append(""); err != nil {
+		return err
+	}
 	failure := r.fail("StartContainer", c.Name)
 	r.mu.Lock()
 	s := r.sandboxes[c.Sandbox]
@@ -327,12 +333,6 @@ func (r *Runtime) StartContainer(_ context.Context, id string) error {
 	r.note("StartContainer %s #%d", c.Name, c.Config.Metadata.Attempt)
 	r.sendLocked(s, id, runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT)
 	r.mu.Unlock()
-	if err := os.MkdirAll(filepath.Dir(c.LogPath), 0o755); err != nil {
-		return err
-	}
-	if err := c.append(""); err != nil {
-		return err
-	}
 	if r.Started != nil {
 		r.Started(c)
 	}

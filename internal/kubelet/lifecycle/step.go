@@ -408,7 +408,8 @@ func (c *Container) stop(by time.Time, why string) {
 // outlive others; its preStop hook does not wait for that.
 func (s *State) stopping(now time.Time, c *Container, turn bool, d *Decision) {
 	st := &c.Stop
-	if st.By.IsZero() || !c.running() {
+	// A start is waited for: it is about to end, and is told before the stop.
+	if st.By.IsZero() || !c.running() || c.Start.Busy {
 		return
 	}
 	left := st.By.Sub(now)
