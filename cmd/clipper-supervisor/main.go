@@ -65,13 +65,15 @@ func run(root, cgroups string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("descriptor %d is no listening socket: %w", listenerFD, err)
 	}
-	// Where a cgroup is emptied to end the agent, this process stays.
-	if cgroups != "" {
-		go leaveCgroups(strings.Split(cgroups, ","), log)
-	}
 	s, err := newServer(root, log)
 	if err != nil {
 		return err
+	}
+	// Where a cgroup is emptied to end the agent, this process stays.
+	if cgroups != "" {
+		dirs := strings.Split(cgroups, ",")
+		go leaveCgroups(dirs, log)
+		s.warm = func() { joinCgroup(dirs[0]) }
 	}
 	return s.serve(listener.(*net.UnixListener))
 }
@@ -80,10 +82,14 @@ func leaveCgroups(dirs []string, log *slog.Logger) {
 	for _, dir := range dirs {
 		err := os.MkdirAll(dir, 0o755)
 		if err == nil {
-			err = os.WriteFile(dir+"/cgroup.procs", []byte("0"), 0)
+			err = joinCgroup(dir)
 		}
 		if err != nil {
 			log.Warn("supervisor stays in the agent's cgroup", "dir", dir, "error", err)
 		}
 	}
+}
+
+func joinCgroup(dir string) error {
+	return os.WriteFile(dir+"/cgroup.procs", []byte("0"), 0)
 }

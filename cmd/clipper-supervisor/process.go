@@ -4,10 +4,12 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,6 +39,8 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 		p.Cwd = "/"
 	}
 	lp := &libcontainer.Process{
+		// Unset would mean every step of the process's beginning, told and read.
+		LogLevel:        strconv.Itoa(int(logrus.WarnLevel)),
 		Args:            p.Args,
 		Env:             p.Env,
 		UID:             int(p.User.UID),

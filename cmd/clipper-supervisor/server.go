@@ -24,6 +24,10 @@ type server struct {
 	reaper  *reaper
 	limits  *limits
 	stop    func()
+	// warm moves this process to where it is. The kernel needs about 10 ms until
+	// it can move a process between cgroups, unless it has just moved one: asked
+	// for early, that time passes beside other work.
+	warm func()
 
 	mu         sync.Mutex
 	containers map[string]*container
@@ -42,6 +46,7 @@ func newServer(root string, log *slog.Logger) (*server, error) {
 		started:    time.Now(),
 		reaper:     newReaper(),
 		limits:     newLimits(),
+		warm:       func() {},
 		containers: map[string]*container{},
 		watchers:   map[*watcher]struct{}{},
 	}, nil
@@ -77,7 +82,10 @@ func (s *server) answer(conn supervisor.Conn) {
 	switch req.Method {
 	case supervisor.MethodInfo:
 		reply = supervisor.Info{Version: supervisor.Version, PID: os.Getpid(), Started: s.started}
+	case supervisor.MethodPrepare:
+		s.warm()
 	case supervisor.MethodCreate:
+		go s.warm()
 		reply, err = with(req, s.create)
 	case supervisor.MethodStart:
 		reply, err = with(req, s.start)
@@ -92,6 +100,7 @@ func (s *server) answer(conn supervisor.Conn) {
 	case supervisor.MethodResize:
 		reply, err = with(req, s.resize)
 	case supervisor.MethodExec:
+		go s.warm()
 		var r supervisor.ExecRequest
 		if err = decode(req, &r); err == nil {
 			err = s.exec(conn, r, fds)

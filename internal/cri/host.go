@@ -18,13 +18,13 @@ type host struct {
 	swap         bool     // the kernel accounts for swap
 	hugetlb      bool
 	capabilities map[string]bool // those a container may have at most
-	recursiveRO  bool
+	x32          bool            // the kernel runs x32 programs
 }
 
 const cgroupRoot = "/sys/fs/cgroup"
 
 func lookAtHost() (*host, error) {
-	h := &host{boot: bootID(), capabilities: map[string]bool{}, recursiveRO: true}
+	h := &host{boot: bootID(), capabilities: map[string]bool{}, x32: x32Runs()}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(cgroupRoot, &fs); err != nil {
 		return nil, fmt.Errorf("cgroups are needed at %s: %w", cgroupRoot, err)

@@ -164,7 +164,7 @@ func namespaceOptions(config *runtimeapi.PodSandboxConfig) *runtimeapi.Namespace
 	if o := config.GetLinux().GetSecurityContext().GetNamespaceOptions(); o != nil {
 		return o
 	}
-	return &runtimeapi.NamespaceOption{}
+	return &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_CONTAINER}
 }
 
 // namespaceFlags are those a sandbox makes. A pod on the node's network also

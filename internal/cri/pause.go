@@ -118,7 +118,7 @@ func (r *Runtime) startPause(ctx context.Context, s *sandbox) error {
 			CgroupsPath: path.Join(r.cgroupParent(s), s.id),
 			Resources:   &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 			Namespaces:  []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}},
-			Seccomp:     defaultSeccomp(nil),
+			Seccomp:     defaultSeccomp(nil, r.host.architectures(false)),
 		},
 	}
 	raw, err := json.Marshal(spec)

@@ -37,6 +37,8 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandb
 	if ns.GetUsernsOptions().GetMode() == runtimeapi.NamespaceMode_POD && ns.GetUsernsOptions() != nil {
 		return "", errors.New("failed to run sandbox: user namespaces are not supported")
 	}
+	// Containers follow a sandbox.
+	go r.client.Prepare(context.WithoutCancel(ctx))
 	s := &sandbox{
 		id:      newID(),
 		config:  proto.CloneOf(config),

@@ -6,40 +6,110 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
+// nativeArch is the kernel's name for what this program is built for.
+var nativeArch = map[string]specs.Arch{"amd64": specs.ArchX86_64, "arm64": specs.ArchAARCH64}
+
 // maxProfile bounds a seccomp profile's file.
 const maxProfile = 1 << 20
 
 // seccompProfile is the filter a container gets: none, the runtime's own, or
 // one from a file of the node.
-func seccompProfile(sc *runtimeapi.LinuxContainerSecurityContext, caps *specs.LinuxCapabilities) (*specs.LinuxSeccomp, error) {
+func seccompProfile(sc *runtimeapi.LinuxContainerSecurityContext, caps *specs.LinuxCapabilities, architectures []specs.Arch) (*specs.LinuxSeccomp, error) {
 	profile := sc.GetSeccomp()
 	if profile == nil || sc.GetPrivileged() {
 		return nil, nil
 	}
 	switch profile.ProfileType {
 	case runtimeapi.SecurityProfile_RuntimeDefault:
-		return defaultSeccomp(caps.Bounding), nil
+		return defaultSeccomp(caps.Bounding, architectures), nil
 	case runtimeapi.SecurityProfile_Localhost:
 		return seccompFile(profile.LocalhostRef, caps.Bounding)
 	}
 	return nil, nil
 }
 
-// architectures are those a kernel of this machine runs programs of.
-func architectures() []specs.Arch {
+// architectures are those a container's filter covers. Each further one costs
+// milliseconds at every start, and programs of an architecture that is left out
+// are killed at their first call: 32-bit ones are covered where there are signs
+// of them, and those of x32, which next to no kernel runs, where they can run.
+func (h *host) architectures(compat bool) []specs.Arch {
 	switch runtime.GOARCH {
 	case "amd64":
-		return []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32}
+		list := []specs.Arch{specs.ArchX86_64}
+		if compat {
+			list = append(list, specs.ArchX86)
+		}
+		if h.x32 {
+			list = append(list, specs.ArchX32)
+		}
+		return list
 	case "arm64":
-		return []specs.Arch{specs.ArchAARCH64, specs.ArchARM}
+		list := []specs.Arch{specs.ArchAARCH64}
+		if compat {
+			list = append(list, specs.ArchARM)
+		}
+		return list
 	}
 	return nil
+}
+
+// loaders32 are what 32-bit programs are linked with.
+var loaders32 = []string{
+	"/lib/ld-linux.so.2", "/lib/ld-musl-i386.so.1", "/lib32", "/lib/i386-linux-gnu",
+	"/lib/ld-linux-armhf.so.3", "/lib/ld-musl-armhf.so.1", "/lib/arm-linux-gnueabihf",
+}
+
+// runs32 reports whether a root filesystem seems to hold 32-bit programs: it has
+// a loader for them, or the command itself is one.
+func runs32(rootfs, imageArch string, args []string, path string) bool {
+	switch imageArch {
+	case "386", "arm":
+		return true
+	}
+	for _, name := range loaders32 {
+		if f, err := openInRoot(rootfs, name, unix.O_PATH); err == nil {
+			f.Close()
+			return true
+		}
+	}
+	if len(args) == 0 {
+		return false
+	}
+	candidates := []string{args[0]}
+	if !strings.Contains(args[0], "/") {
+		candidates = nil
+		for dir := range strings.SplitSeq(path, ":") {
+			candidates = append(candidates, dir+"/"+args[0])
+		}
+	}
+	for _, name := range candidates {
+		f, err := openInRoot(rootfs, name, unix.O_RDONLY|unix.O_NONBLOCK)
+		if err != nil {
+			continue
+		}
+		var head [5]byte
+		n, _ := f.Read(head[:])
+		f.Close()
+		return n == 5 && string(head[:4]) == "\x7fELF" && head[4] == 1
+	}
+	return false
+}
+
+// x32Runs asks the kernel whether it knows the x32 calls, by one that does no
+// harm: getpid, 39, with their bit set.
+func x32Runs() bool {
+	if runtime.GOARCH != "amd64" {
+		return false
+	}
+	_, _, errno := unix.RawSyscall(0x40000000+39, 0, 0, 0)
+	return errno == 0
 }
 
 // seccompFile reads a profile in the form that Docker and Kubernetes use: OCI's,
@@ -78,9 +148,8 @@ func seccompFile(path string, caps []string) (*specs.LinuxSeccomp, error) {
 	}
 	out := file.LinuxSeccomp
 	out.Syscalls = nil
-	native := architectures()
 	for _, m := range file.ArchMap {
-		if len(native) > 0 && m.Architecture == native[0] {
+		if m.Architecture == nativeArch[runtime.GOARCH] {
 			out.Architectures = append([]specs.Arch{m.Architecture}, m.SubArchitectures...)
 		}
 	}
@@ -203,7 +272,7 @@ var personalities = []uint64{0x0, 0x8, 0x20000, 0x20008, 0xffffffff}
 
 // defaultSeccomp is the runtime's own filter for a container of these rights.
 // Whatever it does not name fails with EPERM.
-func defaultSeccomp(caps []string) *specs.LinuxSeccomp {
+func defaultSeccomp(caps []string, architectures []specs.Arch) *specs.LinuxSeccomp {
 	eperm, enosys := uint(unix.EPERM), uint(unix.ENOSYS)
 	names := slices.Concat(everyone, byArchitecture[runtime.GOARCH])
 	admin := false
@@ -215,7 +284,7 @@ func defaultSeccomp(caps []string) *specs.LinuxSeccomp {
 	out := &specs.LinuxSeccomp{
 		DefaultAction:   specs.ActErrno,
 		DefaultErrnoRet: &eperm,
-		Architectures:   architectures(),
+		Architectures:   architectures,
 		Syscalls:        []specs.LinuxSyscall{{Names: slices.Compact(names), Action: specs.ActAllow}},
 	}
 	for _, p := range personalities {

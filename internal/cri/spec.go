@@ -70,10 +70,23 @@ func (r *Runtime) spec(c *container, img *image.Image, rootfs string) (*specs.Sp
 	if err := devices(spec, config, sc.GetPrivileged()); err != nil {
 		return nil, err
 	}
-	if spec.Linux.Seccomp, err = seccompProfile(sc, process.Capabilities); err != nil {
-		return nil, err
+	if sc.GetSeccomp() != nil {
+		compat := runs32(rootfs, img.Arch, args, lookupPath(process.Env))
+		if spec.Linux.Seccomp, err = seccompProfile(sc, process.Capabilities, r.host.architectures(compat)); err != nil {
+			return nil, err
+		}
 	}
 	return spec, nil
+}
+
+// lookupPath is where commands without a folder are looked for.
+func lookupPath(env []string) string {
+	for _, v := range env {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			return path
+		}
+	}
+	return ""
 }
 
 func processUser(u *runtimeapi.LinuxContainerUser) specs.User {

@@ -55,6 +55,7 @@ type Image struct {
 	Layers []string `json:"layers"`
 	// Size is the sum of the layers' files, in bytes.
 	Size   int64    `json:"size"`
+	Arch   string   `json:"arch,omitempty"`
 	Pinned bool     `json:"pinned,omitempty"`
 	Spec   Settings `json:"spec"`
 }
@@ -462,7 +463,7 @@ func (s *Store) install(ctx context.Context, src source) (*Image, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	img := &Image{ID: digestOf(src.config), Layers: chains, Spec: cfg.Config}
+	img := &Image{ID: digestOf(src.config), Layers: chains, Arch: cfg.Architecture, Spec: cfg.Config}
 	if old := s.images[img.ID]; old != nil {
 		img.Tags, img.Digests, img.Pinned = slices.Clone(old.Tags), slices.Clone(old.Digests), old.Pinned
 	}

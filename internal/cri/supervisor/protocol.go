@@ -31,6 +31,7 @@ type Method string
 // The calls. Each is answered by one reply unless it says otherwise.
 const (
 	MethodInfo      Method = "info"       // nothing -> Info
+	MethodPrepare   Method = "prepare"    // nothing -> nothing; a create is about to come
 	MethodCreate    Method = "create"     // CreateRequest -> CreateReply
 	MethodStart     Method = "start"      // Target -> nothing
 	MethodSignal    Method = "signal"     // SignalRequest -> nothing
