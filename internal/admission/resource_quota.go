@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,11 +28,12 @@ type ResourceQuota struct {
 
 	mu      sync.Mutex
 	ledgers map[string]*ledger
+	tallies map[tallyKey]*tally
 }
 
 // NewResourceQuota returns the plugin.
 func NewResourceQuota(objects Objects, clk clock.PassiveClock) *ResourceQuota {
-	return &ResourceQuota{objects: objects, clock: clk, ledgers: map[string]*ledger{}}
+	return &ResourceQuota{objects: objects, clock: clk, ledgers: map[string]*ledger{}, tallies: map[tallyKey]*tally{}}
 }
 
 // ledger is what is reserved in a namespace. It exists while something is.
@@ -80,11 +82,11 @@ func (p *ResourceQuota) Validate(ctx context.Context, a *Attributes) error {
 	}
 }
 
-// quotas returns those of the namespace that concern the object, by name.
+// quotas returns those of the namespace that concern a resource, by name.
 func (p *ResourceQuota) quotas(a *Attributes, r schema.GroupResource) []*corev1.ResourceQuota {
 	var all []*corev1.ResourceQuota
 	for _, o := range p.objects.Objects(resourceQuotas, a.Namespace) {
-		if q, ok := o.(*corev1.ResourceQuota); ok && quota.Concerns(q, r) && quota.Covers(q, a.Object) {
+		if q, ok := o.(*corev1.ResourceQuota); ok && quota.Concerns(q, r) {
 			all = append(all, q)
 		}
 	}
@@ -96,6 +98,9 @@ func (p *ResourceQuota) quotas(a *Attributes, r schema.GroupResource) []*corev1.
 func (p *ResourceQuota) wanted(a *Attributes, r schema.GroupResource, quotas []*corev1.ResourceQuota) (map[string]corev1.ResourceList, error) {
 	if pod, ok := a.Object.(*corev1.Pod); ok && a.Operation == Create {
 		for _, q := range quotas {
+			if !quota.Covers(q, pod) {
+				continue
+			}
 			if err := quota.Missing(q, pod); err != nil {
 				return nil, forbidden(a, "failed quota: %s: %w", q.Name, err)
 			}
@@ -109,6 +114,9 @@ func (p *ResourceQuota) wanted(a *Attributes, r schema.GroupResource, quotas []*
 	}
 	wanted := map[string]corev1.ResourceList{}
 	for _, q := range quotas {
+		if !quota.Covers(q, a.Object) {
+			continue
+		}
 		counted := a.Old != nil && quota.Covers(q, a.Old)
 		more := corev1.ResourceList{}
 		for name := range q.Spec.Hard {
@@ -147,6 +155,7 @@ func (p *ResourceQuota) reserve(a *Attributes, r schema.GroupResource, quotas []
 		}
 		total := used[q.Name]
 		if l != nil {
+			total = maps.Clone(total)
 			for res := range l.reserved {
 				add(total, res.byQuota[q.Name], more)
 			}
@@ -193,33 +202,24 @@ func (p *ResourceQuota) release(namespace string, res *reservation) {
 	}
 }
 
-// used adds up what the existing objects of a resource use of each quota.
+// used adds up what the existing objects of a resource use of each quota. What
+// it returns is the tally's.
 func (p *ResourceQuota) used(namespace string, r schema.GroupResource, quotas []*corev1.ResourceQuota) map[string]corev1.ResourceList {
-	now := p.clock.Now()
-	used := make(map[string]corev1.ResourceList, len(quotas))
-	for _, q := range quotas {
-		used[q.Name] = corev1.ResourceList{}
-	}
-	for _, o := range p.objects.Objects(r, namespace) {
-		usage := quota.Usage(r, o, now)
-		for _, q := range quotas {
-			if quota.Covers(q, o) {
-				add(used[q.Name], usage, q.Spec.Hard)
+	key := tallyKey{namespace, r}
+	t := p.tallies[key]
+	if t == nil {
+		for old := range p.tallies {
+			if p.objects.Object(namespaces, "", old.namespace) == nil {
+				delete(p.tallies, old)
 			}
 		}
 	}
-	return used
-}
-
-// add adds to total those amounts that are also in names.
-func add(total, amounts, names corev1.ResourceList) {
-	for name, amount := range amounts {
-		if _, ok := names[name]; ok {
-			sum := total[name]
-			sum.Add(amount)
-			total[name] = sum
-		}
+	if t == nil || !t.of(quotas) {
+		t = newTally(quotas)
+		p.tallies[key] = t
 	}
+	t.count(r, p.objects.Objects(r, namespace), p.clock.Now())
+	return t.totals
 }
 
 // only returns of l what is also in names, zero if it is not in l.
