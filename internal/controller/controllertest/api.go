@@ -7,6 +7,7 @@ package controllertest
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -228,6 +229,9 @@ func part(obj runtime.Object, field string) string {
 	return string(doc[field])
 }
 
+// version matches what depends on how writers interleave.
+var version = regexp.MustCompile(`"resourceVersion":"\d+"`)
+
 func (a *API) patch(act clienttesting.Action) (bool, runtime.Object, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -263,7 +267,7 @@ func (a *API) patch(act clienttesting.Action) (bool, runtime.Object, error) {
 	}
 	err = a.replace(act, obj)
 	if err == nil {
-		a.note("patch %s %s", pathOf(act, p.GetName()), p.GetPatch())
+		a.note("patch %s %s", pathOf(act, p.GetName()), version.ReplaceAll(p.GetPatch(), []byte(`"resourceVersion":"…"`)))
 	}
 	return true, obj, err
 }
