@@ -1,9 +1,6 @@
 package scheme
 
-import (
-	appsv1 "k8s.io/api/apps/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
-)
+import appsv1 "k8s.io/api/apps/v1"
 
 func defaultStatefulSet(set *appsv1.StatefulSet) {
 	s := &set.Spec
@@ -14,8 +11,7 @@ func defaultStatefulSet(set *appsv1.StatefulSet) {
 	if s.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType {
 		point(&s.UpdateStrategy.RollingUpdate, appsv1.RollingUpdateStatefulSetStrategy{})
 		point(&s.UpdateStrategy.RollingUpdate.Partition, 0)
-		// KEP-961.
-		point(&s.UpdateStrategy.RollingUpdate.MaxUnavailable, intstr.FromInt32(1))
+		// maxUnavailable (KEP-961) stays unset: it is off by default in v1.36.
 	}
 	// KEP-1847: claims outlive what made them unless asked otherwise.
 	point(&s.PersistentVolumeClaimRetentionPolicy, appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{})

@@ -135,6 +135,38 @@ spec:
       securityContext: {}
 status: {}
 `},
+		{"statefulset", "apps", "v1", "statefulsets", `
+spec:
+  selector: {matchLabels: {a: b}}
+  template: {metadata: {labels: {a: b}}, spec: {containers: []}}
+  volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce]}}]
+`, `
+metadata: {}
+spec:
+  replicas: 1
+  revisionHistoryLimit: 10
+  podManagementPolicy: OrderedReady
+  selector: {matchLabels: {a: b}}
+  updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 0}}
+  persistentVolumeClaimRetentionPolicy: {whenDeleted: Retain, whenScaled: Retain}
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      containers: []
+      restartPolicy: Always
+      dnsPolicy: ClusterFirst
+      schedulerName: default-scheduler
+      terminationGracePeriodSeconds: 30
+      securityContext: {}
+  volumeClaimTemplates:
+  - apiVersion: v1
+    kind: PersistentVolumeClaim
+    metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {}, volumeMode: Filesystem}
+    status: {phase: Pending}
+  serviceName: ""
+status: {replicas: 0, availableReplicas: 0}
+`},
 		{"service", "", "v1", "services", `{spec: {ports: [{port: 80}, {port: 81, targetPort: web, protocol: UDP}]}}`, `
 metadata: {}
 spec:
