@@ -24,15 +24,18 @@ const inside = "CLIPPER_NETTEST_INSIDE"
 // Main runs a package's tests in a process in network and mount namespaces of
 // its own, with lo up, and returns its exit status. It needs root.
 func Main(m *testing.M) int {
-	if os.Getenv(inside) != "" {
-		if err := prepare(); err != nil {
+	switch os.Getenv(inside) {
+	case "prepared": // as a fuzzing worker is
+		return m.Run()
+	case "new":
+		if err := errors.Join(prepare(), os.Setenv(inside, "prepared")); err != nil {
 			fmt.Fprintln(os.Stderr, "nettest:", err)
 			return 1
 		}
 		return m.Run()
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Env = append(os.Environ(), inside+"=new")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS,
