@@ -158,4 +158,3 @@ func (s sandboxes) Setup(ctx context.Context, in cri.Sandbox) ([]netip.Addr, err
 	}
 	return s.Network.Setup(ctx, out)
 }
-

@@ -13,8 +13,11 @@ import (
 	"clipper/internal/controller/endpoints"
 	"clipper/internal/controller/endpointslice"
 	"clipper/internal/controller/namespace"
+	"clipper/internal/controller/nodelifecycle"
+	"clipper/internal/controller/podgc"
 	"clipper/internal/controller/replicaset"
 	"clipper/internal/controller/replicationcontroller"
+	"clipper/internal/controller/resourcequota"
 	"clipper/internal/controller/rootca"
 	"clipper/internal/controller/serviceaccount"
 	"clipper/internal/run"
@@ -50,6 +53,9 @@ var controllers = []struct {
 	{"replication-controller", plain(replicationcontroller.New)},
 	{"endpointslice-controller", plain(endpointslice.New)},
 	{"endpoint-controller", plain(endpoints.New)},
+	{"node-controller", plain(nodelifecycle.New)},
+	{"pod-garbage-collector", plain(podgc.New)},
+	{"resourcequota-controller", plain(resourcequota.New)},
 }
 
 // controllers adds the controllers and the scheduler to the process.
