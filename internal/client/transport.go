@@ -41,7 +41,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // streams tells whether the answer may go on for as long as the caller reads.
 func streams(r *http.Request) bool {
-	if strings.Contains(r.URL.Path, "/proxy") {
+	if strings.HasSuffix(r.URL.Path, "/proxy") || strings.Contains(r.URL.Path, "/proxy/") {
 		return true
 	}
 	raw := r.URL.RawQuery
