@@ -1,0 +1,47 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+
+	v1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// bind is DefaultBinder: it tells the API of a decision. If the API refuses,
+// the pod is taken off the node again and comes back to the queue.
+func (s *Scheduler) bind(ctx context.Context, it *item, pod *v1.Pod, nodeName string) {
+	err := s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, &v1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
+		Target:     v1.ObjectReference{Kind: "Node", Name: nodeName},
+	}, metav1.CreateOptions{})
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queued := s.queue.items[pod.UID] == it
+	now := s.clock.Now()
+	if err == nil {
+		if queued {
+			s.queue.remove(pod.UID, now)
+		}
+		s.reportBound(ctx, pod, nodeName)
+		return
+	}
+	if p := s.index.pods[pod.UID]; p != nil && p.assumed {
+		s.forget(pod.UID)
+	}
+	if !queued {
+		return // it was bound or deleted meanwhile
+	}
+	if apierrors.IsNotFound(err) {
+		s.queue.remove(pod.UID, now)
+		return
+	}
+	it.backOff(now)
+	s.queue.push(it, delayed)
+	s.poke()
+	s.reportFailure(ctx, it, v1.PodReasonSchedulerError, fmt.Sprintf("binding rejected: running Bind plugin %q: %v", "DefaultBinder", err))
+}

@@ -1,0 +1,131 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// noteMost is how long an event's note may be.
+const noteMost = 1024
+
+// report is what was last told of a pod, so that it is not told again.
+type report struct {
+	reason, message string
+	count           int32
+	event           string // its name
+}
+
+// reportBound records that a pod was bound.
+func (s *Scheduler) reportBound(ctx context.Context, pod *v1.Pod, nodeName string) {
+	e := s.event(pod, v1.EventTypeNormal, "Scheduled", "Binding", fmt.Sprintf("Successfully assigned %s/%s to %s", pod.Namespace, pod.Name, nodeName))
+	s.reporters.do(func() { s.create(ctx, e) })
+}
+
+// reportFailure records why a pod is not bound, as an event and as its
+// condition PodScheduled. The same again only counts up the event, and only
+// when it has come twice as often.
+func (s *Scheduler) reportFailure(ctx context.Context, it *item, reason, message string) {
+	pod, r := it.pod, &it.report
+	if r.reason == reason && r.message == message {
+		r.count++
+		if r.count&(r.count-1) == 0 {
+			name, count, now := r.event, r.count, s.clock.Now()
+			s.reporters.do(func() { s.countUp(ctx, pod.Namespace, name, count, now) })
+		}
+		return
+	}
+	e := s.event(pod, v1.EventTypeWarning, "FailedScheduling", "Scheduling", message)
+	it.report = report{reason: reason, message: message, count: 1, event: e.Name}
+	condition, changed := s.condition(pod, reason, message)
+	s.reporters.do(func() {
+		s.create(ctx, e)
+		if changed {
+			s.patchCondition(ctx, pod, condition)
+		}
+	})
+}
+
+func (s *Scheduler) event(pod *v1.Pod, kind, reason, action, note string) *eventsv1.Event {
+	now := s.clock.Now()
+	if len(note) > noteMost {
+		note = note[:noteMost-4] + " ..."
+	}
+	return &eventsv1.Event{
+		ObjectMeta:          metav1.ObjectMeta{Namespace: pod.Namespace, Name: fmt.Sprintf("%s.%x", pod.Name, now.UnixNano())},
+		EventTime:           metav1.NewMicroTime(now),
+		ReportingController: s.name,
+		ReportingInstance:   s.instance,
+		Action:              action,
+		Reason:              reason,
+		Regarding: v1.ObjectReference{
+			Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name,
+			UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+		},
+		Note: note,
+		Type: kind,
+	}
+}
+
+func (s *Scheduler) create(ctx context.Context, e *eventsv1.Event) {
+	_, err := s.client.EventsV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	s.lost(ctx, "scheduler: an event could not be recorded", e.Regarding.Namespace, e.Regarding.Name, err)
+}
+
+func (s *Scheduler) countUp(ctx context.Context, namespace, name string, count int32, now time.Time) {
+	patch, err := json.Marshal(map[string]any{"series": eventsv1.EventSeries{Count: count, LastObservedTime: metav1.NewMicroTime(now)}})
+	if err == nil {
+		_, err = s.client.EventsV1().Events(namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	s.lost(ctx, "scheduler: an event could not be counted up", namespace, name, err)
+}
+
+// condition returns the PodScheduled condition that says the pod is not bound,
+// and whether it is news.
+func (s *Scheduler) condition(pod *v1.Pod, reason, message string) (c v1.PodCondition, changed bool) {
+	c = v1.PodCondition{
+		Type:               v1.PodScheduled,
+		ObservedGeneration: pod.Generation,
+		Status:             v1.ConditionFalse,
+		Reason:             reason,
+		Message:            message,
+		LastTransitionTime: metav1.NewTime(s.clock.Now()),
+	}
+	for i := range pod.Status.Conditions {
+		old := &pod.Status.Conditions[i]
+		if old.Type != v1.PodScheduled {
+			continue
+		}
+		if old.Status == c.Status {
+			c.LastTransitionTime = old.LastTransitionTime
+		}
+		return c, old.Status != c.Status || old.Reason != c.Reason || old.Message != c.Message
+	}
+	return c, true
+}
+
+func (s *Scheduler) patchCondition(ctx context.Context, pod *v1.Pod, c v1.PodCondition) {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": pod.UID},
+		"status":   map[string]any{"conditions": []v1.PodCondition{c}},
+	})
+	if err == nil {
+		_, err = s.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	}
+	s.lost(ctx, "scheduler: a pod's condition could not be set", pod.Namespace, pod.Name, err)
+}
+
+// lost logs what could not be told; what is gone, or being left, needs no word.
+func (s *Scheduler) lost(ctx context.Context, what, namespace, name string, err error) {
+	if err == nil || ctx.Err() != nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.HasStatusCause(err, v1.NamespaceTerminatingCause) {
+		return
+	}
+	s.log.Warn(what, "namespace", namespace, "name", name, "err", err)
+}

@@ -1,0 +1,287 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"sync"
+
+	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+)
+
+// DefaultName is the scheduler that pods name if they name none.
+const DefaultName = v1.DefaultSchedulerName
+
+// Config of a Scheduler. Client and Informers are required.
+type Config struct {
+	Client kubernetes.Interface
+	// Informers gives pods, nodes and namespaces. New registers with it;
+	// whoever calls New starts it afterwards.
+	Informers informers.SharedInformerFactory
+	Clock     clock.WithTicker // the real one by default
+	// Rand chooses among nodes of one score; seeded by chance by default.
+	Rand   *rand.Rand
+	Logger *slog.Logger // the default one by default
+	// Name is what pods' spec.schedulerName must say; DefaultName by default.
+	Name string
+	// Binders bounds the bindings that are under way at once; 64 by default.
+	Binders int
+}
+
+// Scheduler binds the pods of one scheduler name. It is safe for concurrent use.
+type Scheduler struct {
+	client     kubernetes.Interface
+	clock      clock.WithTicker
+	log        *slog.Logger
+	name       string
+	instance   string
+	namespaces corelisters.NamespaceLister
+	synced     []cache.DoneChecker
+	ready      chan struct{}
+	wake       chan struct{}
+
+	binders, reporters pool
+
+	plugins []plugin
+	cluster []clusterPlugin
+
+	mu    sync.Mutex // guards the rest
+	index *index
+	queue *queue
+	rng   *rand.Rand
+	start int // where the next look at a part of the nodes begins
+}
+
+// New returns a scheduler that has registered with the informers.
+func New(c Config) *Scheduler {
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
+	if c.Rand == nil {
+		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Name == "" {
+		c.Name = DefaultName
+	}
+	if c.Binders == 0 {
+		c.Binders = 64
+	}
+	core := c.Informers.Core().V1()
+	s := &Scheduler{
+		client:     c.Client,
+		clock:      c.Clock,
+		log:        c.Logger,
+		name:       c.Name,
+		instance:   c.Name,
+		namespaces: core.Namespaces().Lister(),
+		ready:      make(chan struct{}),
+		wake:       make(chan struct{}, 1),
+		plugins:    profile(),
+		cluster:    clusterProfile(),
+		index:      newIndex(),
+		queue:      newQueue(),
+		rng:        c.Rand,
+	}
+	if host, err := os.Hostname(); err == nil {
+		s.instance += "-" + host
+	}
+	s.binders.most = c.Binders
+	s.reporters.most = 2
+	s.reporters.bound = 16 << 10
+	s.follow(core.Nodes().Informer(), cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { s.onNode(obj.(*v1.Node)) },
+		UpdateFunc: func(_, obj any) { s.onNode(obj.(*v1.Node)) },
+		DeleteFunc: func(obj any) { deleted(obj, s.onNodeGone) },
+	})
+	s.follow(core.Pods().Informer(), cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { s.onPod(obj.(*v1.Pod)) },
+		UpdateFunc: func(_, obj any) { s.onPod(obj.(*v1.Pod)) },
+		DeleteFunc: func(obj any) { deleted(obj, s.onPodGone) },
+	})
+	s.synced = append(s.synced, core.Namespaces().Informer().HasSyncedChecker())
+	return s
+}
+
+func (s *Scheduler) follow(informer cache.SharedIndexInformer, h cache.ResourceEventHandler) {
+	r, err := informer.AddEventHandler(h)
+	if err != nil {
+		// Only an informer that has been stopped refuses.
+		panic(fmt.Sprintf("scheduler: %v", err))
+	}
+	s.synced = append(s.synced, r.HasSyncedChecker())
+}
+
+// deleted calls f with what was deleted, seen or not.
+func deleted[T any](obj any, f func(T)) {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	if o, ok := obj.(T); ok {
+		f(o)
+	}
+}
+
+// Ready returns once pods are being scheduled, or with ctx's error.
+func (s *Scheduler) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Run schedules pods until ctx ends, and returns nil when the bindings that
+// were under way have ended too. It may be called once.
+func (s *Scheduler) Run(ctx context.Context) error {
+	if !cache.WaitFor(ctx, "scheduler", s.synced...) {
+		return nil
+	}
+	close(s.ready)
+	defer s.reporters.wait()
+	defer s.binders.wait()
+	var timer clock.Timer
+	for {
+		for ctx.Err() == nil && s.scheduleOne(ctx) {
+		}
+		s.mu.Lock()
+		next := s.queue.next()
+		s.mu.Unlock()
+		if timer != nil {
+			timer.Stop()
+			timer = nil
+		}
+		if !next.IsZero() {
+			timer = s.clock.NewTimer(next.Sub(s.clock.Now()))
+		}
+		select {
+		case <-ctx.Done():
+			if timer != nil {
+				timer.Stop()
+			}
+			return nil
+		case <-s.wake:
+		case <-timerC(timer):
+		}
+	}
+}
+
+// poke has Run look at the queue.
+func (s *Scheduler) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// namespace gives plugins the labels of a namespace.
+func (s *Scheduler) namespace(name string) map[string]string {
+	ns, err := s.namespaces.Get(name)
+	if err != nil {
+		return nil
+	}
+	return ns.Labels
+}
+
+func (s *Scheduler) onNode(obj *v1.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.index.setNode(obj); n != nil {
+		s.helps(n)
+	}
+}
+
+func (s *Scheduler) onNodeGone(obj *v1.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index.removeNode(obj.Name)
+	s.helps(nil)
+}
+
+func (s *Scheduler) onPod(pod *v1.Pod) {
+	if pod.Status.Phase == v1.PodSucceeded || pod.Status.Phase == v1.PodFailed {
+		s.onPodGone(pod)
+		return
+	}
+	if pod.Spec.NodeName != "" {
+		load, terms := loadOf(pod), podTermsOf(pod)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.queue.remove(pod.UID, s.clock.Now())
+		before := s.index.pods[pod.UID]
+		n := s.index.place(pod, pod.Spec.NodeName, load, terms, false)
+		// It may have become smaller, or is another one for affinity.
+		if n != nil && (before != nil || len(s.queue.coupled) > 0) {
+			s.helps(n)
+		}
+		return
+	}
+	if pod.Spec.SchedulerName != s.name {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if pod.DeletionTimestamp != nil {
+		s.queue.remove(pod.UID, s.clock.Now())
+		return
+	}
+	if p := s.index.pods[pod.UID]; p != nil && p.assumed && s.queue.items[pod.UID] == nil {
+		return // bound; this is from before
+	}
+	s.queue.set(pod, s.clock.Now())
+	s.poke()
+}
+
+func (s *Scheduler) onPodGone(pod *v1.Pod) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(pod.UID)
+	s.queue.remove(pod.UID, s.clock.Now())
+}
+
+// forget takes a pod off its node, and tries those that wait for room there.
+func (s *Scheduler) forget(uid types.UID) {
+	if n := s.index.remove(uid); n != nil {
+		s.helps(n)
+	}
+}
+
+// helps tries the pods again that a change on a node may help. Which those
+// are, the filters themselves tell.
+func (s *Scheduler) helps(n *node) {
+	now := s.clock.Now()
+	s.queue.wakeCoupled(now)
+	if n != nil && n.obj != nil {
+		for c := range s.queue.waiting {
+			if c.woken == nil && s.failureOn(c, n) == nil {
+				s.queue.wakeClass(c, now)
+			}
+		}
+	}
+	s.poke()
+}
+
+// failureOn returns why a class's pods do not fit a node; nil if they do.
+func (s *Scheduler) failureOn(c *class, n *node) *failure {
+	for i := range s.plugins {
+		p := &s.plugins[i]
+		if p.filter == nil || p.skipsFilter != nil && p.skipsFilter(c) {
+			continue
+		}
+		if f := p.filter(c, n); f != nil {
+			return f
+		}
+	}
+	return nil
+}
