@@ -151,7 +151,7 @@ func (s *Server) follow(ctx context.Context) (stop func(), err error) {
 			u()
 		}
 	}
-	var synced []cache.InformerSynced
+	var synced []cache.DoneChecker
 	f := s.cfg.Informers
 	for _, w := range []struct {
 		informer cache.SharedIndexInformer
@@ -175,9 +175,9 @@ func (s *Server) follow(ctx context.Context) (stop func(), err error) {
 			stop()
 			return nil, err
 		}
-		synced = append(synced, reg.HasSynced)
+		synced = append(synced, reg.HasSyncedChecker())
 		undo = append(undo, func() { _ = w.informer.RemoveEventHandler(reg) })
 	}
-	cache.WaitForCacheSync(ctx.Done(), synced...)
+	cache.WaitFor(ctx, "", synced...)
 	return stop, nil
 }

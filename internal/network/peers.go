@@ -56,7 +56,7 @@ func (p *peers) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = p.cfg.Nodes.RemoveEventHandler(reg) }()
-	if !cache.WaitForCacheSync(ctx.Done(), reg.HasSynced) {
+	if !cache.WaitFor(ctx, "", reg.HasSyncedChecker()) {
 		return nil
 	}
 	p.dropStale()

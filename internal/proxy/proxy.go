@@ -157,7 +157,7 @@ func (p *Proxy) follow(ctx context.Context) (stop func(), err error) {
 			u()
 		}
 	}
-	var synced []cache.InformerSynced
+	var synced []cache.DoneChecker
 	add := func(i cache.SharedIndexInformer, note func(o any, exists bool)) {
 		if err != nil {
 			return
@@ -174,7 +174,7 @@ func (p *Proxy) follow(ctx context.Context) (stop func(), err error) {
 			},
 		})
 		if err == nil {
-			synced = append(synced, reg.HasSynced)
+			synced = append(synced, reg.HasSyncedChecker())
 			undo = append(undo, func() { _ = i.RemoveEventHandler(reg) })
 		}
 	}
@@ -186,7 +186,7 @@ func (p *Proxy) follow(ctx context.Context) (stop func(), err error) {
 		stop()
 		return nil, err
 	}
-	cache.WaitForCacheSync(ctx.Done(), synced...)
+	cache.WaitFor(ctx, "", synced...)
 	return stop, nil
 }
 
