@@ -123,4 +123,18 @@ func TestBootstrap(t *testing.T) {
 	if err != nil || eps.Endpoints[0].Addresses[0] != "192.0.2.1" {
 		t.Errorf("%+v %v", eps, err)
 	}
+	// What is the server's own comes back.
+	w, err := k.CoreV1().Services("default").Watch(t.Context(), metav1.ListOptions{ResourceVersion: svc.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	if err := k.CoreV1().Services("default").Delete(t.Context(), "kubernetes", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []watch.EventType{watch.Deleted, watch.Added} {
+		if ev := next(t, t.Context(), w); ev.Type != want || ev.Object.(*corev1.Service).Spec.ClusterIP != "10.96.0.1" {
+			t.Errorf("%+v, want %s", ev, want)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package apiserver_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,11 +12,14 @@ import (
 	"syscall"
 	"testing"
 
+	"clipper/internal/auth"
+	"clipper/internal/scheme"
 	"clipper/internal/store/pebble"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -301,6 +305,84 @@ func BenchmarkWatch(b *testing.B) {
 			b.ReportMetric(float64(b.N*watchers)/b.Elapsed().Seconds(), "events/s")
 			cancel()
 			wg.Wait()
+		})
+	}
+}
+
+// sink is a ResponseWriter that keeps nothing.
+type sink struct {
+	header http.Header
+	code   int
+}
+
+func (s *sink) Header() http.Header         { return s.header }
+func (s *sink) WriteHeader(code int)        { s.code = code }
+func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+
+// BenchmarkHandler is what the server itself does, without network or client.
+func BenchmarkHandler(b *testing.B) {
+	c := start(b)
+	h := c.server.Handler()
+	ctx := auth.WithUser(b.Context(), &user.DefaultInfo{Name: "admin", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}})
+	do := func(method, path, media string, body []byte) {
+		r, err := http.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.RemoteAddr = "in-process"
+		r.Header["Accept"] = []string{media}
+		r.Header["Content-Type"] = []string{media}
+		w := &sink{header: http.Header{}}
+		h.ServeHTTP(w, r)
+		if w.code/100 != 2 {
+			b.Fatal(method, path, w.code)
+		}
+	}
+	const maps = "/api/v1/namespaces/default/configmaps"
+	for name, media := range mediaTypes {
+		mt := scheme.JSON
+		if name == "protobuf" {
+			mt = scheme.Protobuf
+		}
+		encode := func(m *corev1.ConfigMap) []byte {
+			m.APIVersion, m.Kind = "v1", "ConfigMap"
+			body, err := scheme.Encode(nil, mt, m)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return body
+		}
+		b.Run(name+"/create", func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i++
+				b.StopTimer()
+				body := encode(aKiB(fmt.Sprint(name, b.N, "-", i)))
+				b.StartTimer()
+				do("POST", maps, media, body)
+			}
+		})
+		b.Run(name+"/update", func(b *testing.B) {
+			m := aKiB("u" + name)
+			do("POST", maps, media, encode(m))
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				i++
+				b.StopTimer()
+				m.Data["i"] = fmt.Sprint(i)
+				body := encode(m)
+				b.StartTimer()
+				do("PUT", maps+"/"+m.Name, media, body)
+			}
+		})
+		b.Run(name+"/get", func(b *testing.B) {
+			do("POST", maps, media, encode(aKiB("g"+name)))
+			b.ReportAllocs()
+			for b.Loop() {
+				do("GET", maps+"/g"+name, media, nil)
+			}
 		})
 	}
 }

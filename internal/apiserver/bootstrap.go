@@ -42,10 +42,15 @@ func (s *Server) bootstrap(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("create the default namespaces: %w", err)
 	}
-	if services == nil {
+	return s.ensureOwn(ctx)
+}
+
+// ensureOwn creates the `kubernetes` Service and its endpoints, or corrects them.
+func (s *Server) ensureOwn(ctx context.Context) error {
+	if s.services == nil {
 		return nil
 	}
-	g, gctx = errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.ensure(gctx, "services", "", s.ownService(), nil) })
 	if s.Advertise.IsValid() {
 		g.Go(func() error { return s.ensure(gctx, "endpoints", "", s.ownEndpoints(), sameEndpoints) })

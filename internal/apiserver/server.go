@@ -280,7 +280,12 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	s.readied.Do(func() { close(s.ready) })
-	return <-done
+	var guarding sync.WaitGroup
+	guarding.Go(func() { s.guard(ctx) })
+	err := <-done
+	cancel()
+	guarding.Wait()
+	return err
 }
 
 // Ready returns once requests are answered.

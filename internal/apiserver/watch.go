@@ -21,7 +21,9 @@ const (
 	// to twice that, so that not all come back at once.
 	watchAtLeast = 30 * time.Minute
 	// flushFrom is how much is gathered before it is written.
-	flushFrom = 64 << 10
+	flushFrom = 32 << 10
+	// quietBatch is how much room for events a quiet watch keeps.
+	quietBatch = 16
 )
 
 // Content types of watches, shared and never changed.
@@ -60,8 +62,7 @@ func (q *request) watch() error {
 	if !ok {
 		return apierrors.NewInternalError(http.ErrNotSupported)
 	}
-	s := &watchStream{request: q, flusher: flusher, buf: outputs.Get().([]byte)[:0]}
-	defer func() { outputs.Put(s.buf[:0]) }()
+	s := &watchStream{request: q, flusher: flusher}
 	s.marks = o.AllowWatchBookmarks
 	s.initialMark = initial && o.SendInitialEvents != nil && o.AllowWatchBookmarks
 
@@ -85,6 +86,7 @@ type watchStream struct {
 	w       *cache.Watcher
 	flusher http.Flusher
 	buf     []byte
+	room    *[]byte // buf's, from the pool; nil while there is nothing to write
 	batch   []cache.Delivery
 
 	marks       bool // bookmarks are wanted
@@ -119,7 +121,9 @@ func (s *watchStream) run(seconds *int64) error {
 				return s.fail(ferr)
 			}
 		}
-		clear(s.batch)
+		if clear(s.batch); cap(s.batch) > quietBatch && bell != nil {
+			s.batch = nil
+		}
 		if s.initialMark {
 			if at := s.w.InitialDone(); at > 0 {
 				s.initialMark = false
@@ -145,7 +149,7 @@ func (s *watchStream) run(seconds *int64) error {
 			}
 		}
 		due = false
-		if len(s.buf) > 0 { // out with it, at one go
+		if s.room != nil { // out with it, at one go
 			if !s.write() {
 				return nil
 			}
@@ -165,9 +169,13 @@ func (s *watchStream) run(seconds *int64) error {
 	}
 }
 
+// write writes what was gathered. An idle watch holds no buffer.
 func (s *watchStream) write() bool {
 	_, err := s.request.w.Write(s.buf)
-	s.buf = s.buf[:0]
+	if *s.room = s.buf; cap(s.buf) <= smallMost {
+		small.Put(s.room)
+	}
+	s.buf, s.room = nil, nil
 	return err == nil
 }
 
@@ -204,6 +212,10 @@ func (s *watchStream) event(d *cache.Delivery) error {
 }
 
 func (s *watchStream) frame(t watch.EventType, object []byte) {
+	if s.room == nil {
+		s.room = small.Get().(*[]byte)
+		s.buf = (*s.room)[:0]
+	}
 	if s.form.media == scheme.Protobuf {
 		s.buf = scheme.AppendEventProtobuf(s.buf, t, object)
 	} else {

@@ -145,6 +145,7 @@ func (w *Watcher) take() (<-chan struct{}, error) {
 	}
 	if w.pos == f.next {
 		w.seen = max(w.seen, present)
+		w.batch = nil // a quiet watcher holds no room
 		if f.bell == nil {
 			f.bell = make(chan struct{})
 		}

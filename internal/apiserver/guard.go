@@ -1,0 +1,61 @@
+package apiserver
+
+import (
+	"context"
+	"sync"
+
+	"clipper/internal/apiserver/cache"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// guard puts the `kubernetes` Service and its endpoints back when someone
+// deletes or changes them. It sleeps until that happens.
+func (s *Server) guard(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, resource := range []schema.GroupResource{
+		{Resource: "services"}, {Resource: "endpoints"}, {Group: "discovery.k8s.io", Resource: "endpointslices"},
+	} {
+		if k := s.byName[resource]; k != nil {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					s.guardOne(ctx, k)
+				}
+			})
+		}
+	}
+}
+
+// guardOne returns when the watch fell behind, or ctx ended.
+func (s *Server) guardOne(ctx context.Context, k *kind) {
+	own := fields.OneTermEqualSelector("metadata.name", kubernetes)
+	w, err := k.cache.Watch(ctx, k.cache.Select(metav1.NamespaceDefault, nil, own), cache.WatchOptions{Initial: true})
+	if err != nil {
+		return
+	}
+	defer w.Close()
+	var buf []cache.Delivery
+	for {
+		var bell <-chan struct{}
+		if buf, bell, err = w.Next(buf[:0]); err != nil {
+			return
+		}
+		if len(buf) > 0 {
+			if err := s.ensureOwn(ctx); err != nil && ctx.Err() == nil {
+				s.Logger.Error("service of the API server cannot be restored", "err", err)
+			}
+			clear(buf)
+		}
+		if bell == nil {
+			continue
+		}
+		select {
+		case <-bell:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
