@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"clipper/internal/nft"
@@ -120,7 +121,7 @@ func (n *node) balance(p *port, svc *corev1.Service) {
 		return
 	}
 	for _, r := range svc.Spec.LoadBalancerSourceRanges {
-		if cidr, err := netip.ParsePrefix(r); err == nil && n.family.Of(cidr.Addr()) {
+		if cidr, err := netip.ParsePrefix(strings.TrimSpace(r)); err == nil && n.family.Of(cidr.Addr()) {
 			p.sources = append(p.sources, cidr.Masked())
 		}
 	}

@@ -261,6 +261,7 @@ func (p *Proxy) loop(ctx context.Context) {
 	first := true
 	for {
 		var retry <-chan time.Time
+		var timer clock.Timer
 		if err := p.sync(); err == nil {
 			delay = firstRetry
 			if first {
@@ -269,16 +270,20 @@ func (p *Proxy) loop(ctx context.Context) {
 			}
 		} else {
 			p.log.Error("rules of Services were not updated", "err", err, "retry", delay)
-			t := p.cfg.Clock.NewTimer(delay)
-			defer t.Stop()
-			retry = t.C()
+			timer = p.cfg.Clock.NewTimer(delay)
+			retry = timer.C()
 			delay = min(2*delay, lastRetry)
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-p.wake:
 		case <-retry:
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			return
 		}
 	}
 }
