@@ -8,6 +8,7 @@ import (
 	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	helper "k8s.io/component-helpers/resource"
 	"k8s.io/component-helpers/scheduling/corev1"
@@ -52,25 +53,69 @@ func claimOf(pod *v1.Pod) claim {
 }
 
 // refusal is why the node does not take a pod; reason is the pod's.
-type refusal struct{ reason, message string }
+type refusal struct {
+	reason, message string
+	// byNode: it follows from the node's labels or taints, which others may
+	// have changed since they were last read.
+	byNode bool
+}
 
-// admitLocked lets a pod in or gives it the verdict that the node refuses it.
-// A pod that runs already, or is over, is not asked again.
-func (k *Kubelet) admitLocked(s *lifecycle.State, runs bool) {
+// admitLocked lets a pod in, or gives it the verdict that the node refuses it.
+// A pod that runs already, or is over, is not asked again. It returns false
+// when the node's object must be read before the answer is known.
+func (k *Kubelet) admitLocked(s *lifecycle.State, runs bool) bool {
 	pod := s.Pod
 	if s.Ending() {
-		return
+		return true
 	}
 	c := claimOf(pod)
 	if !runs {
 		if r := k.refuseLocked(pod, c); r != nil {
-			text := "Pod was rejected: " + r.message
-			s.End(lifecycle.Verdict{Phase: v1.PodFailed, Reason: r.reason, Message: text, Refused: true})
-			k.events.pod(pod, nil, v1.EventTypeWarning, r.reason, r.message)
-			return
+			if r.byNode {
+				return false
+			}
+			k.refuse(s, r)
+			return true
 		}
 	}
+	s.Admitted = true
 	k.claimed[pod.UID] = c
+	return true
+}
+
+func (k *Kubelet) refuse(s *lifecycle.State, r *refusal) {
+	s.End(lifecycle.Verdict{Phase: v1.PodFailed, Reason: r.reason, Message: "Pod was rejected: " + r.message, Refused: true})
+	k.events.pod(s.Pod, nil, v1.EventTypeWarning, r.reason, r.message)
+}
+
+// admitByNode reads the node's object and then decides on a pod.
+func (a *actor) admitByNode() {
+	k := a.k
+	a.spawn(func() message {
+		node, err := k.Client.CoreV1().Nodes().Get(a.begin, k.NodeName, metav1.GetOptions{})
+		if a.begin.Err() != nil {
+			return nil
+		}
+		return func(s *lifecycle.State) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if err == nil {
+				k.nodeLabels, k.nodeTaints = node.Labels, node.Spec.Taints
+			} else {
+				k.Logger.Warn("node not read, its labels may be old", "err", err)
+			}
+			if s.Ending() {
+				return
+			}
+			c := claimOf(s.Pod)
+			if r := k.refuseLocked(s.Pod, c); r != nil {
+				k.refuse(s, r)
+				return
+			}
+			s.Admitted = true
+			k.claimed[s.Pod.UID] = c
+		}
+	})
 }
 
 // release gives back what an ended pod claimed.
@@ -82,14 +127,14 @@ func (k *Kubelet) release(uid types.UID) {
 
 func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 	node := &v1.Node{}
-	node.Name, node.Labels = k.NodeName, k.labels()
+	node.Name, node.Labels = k.NodeName, k.nodeLabels
 	if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node); err == nil && !ok {
-		return &refusal{"NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"}
+		return &refusal{"NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector", true}
 	}
-	if t, found := corev1.FindMatchingUntoleratedTaint(logr.Discard(), k.Taints, pod.Spec.Tolerations, func(t *v1.Taint) bool {
+	if t, found := corev1.FindMatchingUntoleratedTaint(logr.Discard(), k.nodeTaints, pod.Spec.Tolerations, func(t *v1.Taint) bool {
 		return t.Effect == v1.TaintEffectNoExecute
 	}, true); found {
-		return &refusal{"TaintToleration", fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value)}
+		return &refusal{"TaintToleration", fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value), true}
 	}
 	used := v1.ResourceList{}
 	for _, o := range k.claimed {
@@ -100,7 +145,7 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 		}
 		for _, p := range c.ports {
 			if slices.ContainsFunc(o.ports, p.clashes) {
-				return &refusal{"NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"}
+				return &refusal{"NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports", false}
 			}
 		}
 	}
@@ -128,5 +173,5 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 
 func outOf(name string, requested, used, capacity int64) *refusal {
 	return &refusal{"OutOf" + name, fmt.Sprintf(
-		"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, requested, used, capacity)}
+		"Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, requested, used, capacity), false}
 }

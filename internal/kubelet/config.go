@@ -62,7 +62,8 @@ type Config struct {
 	NoCgroups bool
 	// Reserved of the node's capacity, not for pods.
 	Reserved v1.ResourceList
-	// Unlabelled and so on: Version is what the node reports.
+	Pressure Pressure
+	// Version is what the node reports as the kubelet's; default v1.36.3.
 	Version string
 	// OSImage overrides what /etc/os-release says.
 	OSImage string
@@ -108,6 +109,12 @@ func (c *Config) complete() error {
 	}
 	if c.Version == "" {
 		c.Version = defaultVersion
+	}
+	if c.Pressure.Memory == 0 {
+		c.Pressure.Memory = 100 << 20
+	}
+	if c.Pressure.Disk == 0 {
+		c.Pressure.Disk = 1
 	}
 	if c.ResolvConf == "" {
 		c.ResolvConf = "/etc/resolv.conf"

@@ -171,7 +171,7 @@ func (a *actor) makeSandbox(pod *v1.Pod, old string, config *runtimeapi.PodSandb
 	}
 	st, err := k.Runtime.PodSandboxStatus(a.begin, id, false)
 	if err != nil {
-		return "", nil, err
+		return "", nil, errors.Join(err, k.Runtime.RemovePodSandbox(a.ctx, id))
 	}
 	return id, sandboxIPs(st.Status), nil
 }

@@ -43,6 +43,8 @@ type Kubelet struct {
 	volumes *volume.Manager
 
 	ready chan struct{}
+	// pressure is when the node was last seen to suffer; runNode's alone.
+	pressure map[v1.NodeConditionType]time.Time
 	// dirty asks for the node's status to be looked at again.
 	dirty chan struct{}
 
@@ -51,6 +53,9 @@ type Kubelet struct {
 	actors sync.WaitGroup
 	// claimed is what the pods on the node take of it.
 	claimed map[types.UID]claim
+	// Labels and taints of the node's object when it was last read.
+	nodeLabels map[string]string
+	nodeTaints []v1.Taint
 }
 
 // New checks the configuration. It starts nothing.
@@ -66,8 +71,9 @@ func New(c Config) (*Kubelet, error) {
 		ready:   make(chan struct{}),
 		dirty:   make(chan struct{}, 1),
 		pods:    map[types.UID]*actor{},
-		claimed: map[types.UID]claim{},
+		claimed: map[types.UID]claim{}, pressure: map[v1.NodeConditionType]time.Time{},
 	}
+	k.nodeLabels, k.nodeTaints = k.labels(), c.Taints
 	k.machine = readMachine(c.RootDir)
 	k.node = c.node(k.machine, k.allocatable())
 	if !c.NoCgroups {
@@ -235,12 +241,15 @@ func (k *Kubelet) startLocked(pod *v1.Pod, had *record) {
 	} else {
 		restoreStatus(s, k.Clock.Now())
 	}
-	k.admitLocked(s, had != nil)
+	known := k.admitLocked(s, had != nil)
 	a := newActor(k, s)
 	k.pods[pod.UID] = a
 	k.actors.Add(1)
 	go func() {
 		defer k.actors.Done()
+		if !known {
+			a.admitByNode()
+		}
 		a.run()
 		k.mu.Lock()
 		if k.pods[pod.UID] == a {

@@ -197,8 +197,17 @@ func (k *Kubelet) conditions(ctx context.Context, old *v1.NodeStatus) []v1.NodeC
 		}
 		list[i] = c
 	}
-	set(v1.NodeMemoryPressure, false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
-	set(v1.NodeDiskPressure, false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+	pressed := k.pressed()
+	if pressed[v1.NodeMemoryPressure] {
+		set(v1.NodeMemoryPressure, true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+	} else {
+		set(v1.NodeMemoryPressure, false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+	}
+	if pressed[v1.NodeDiskPressure] {
+		set(v1.NodeDiskPressure, true, "KubeletHasDiskPressure", "kubelet has disk pressure")
+	} else {
+		set(v1.NodeDiskPressure, false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
+	}
 	set(v1.NodePIDPressure, false, "KubeletHasSufficientPID", "kubelet has sufficient PID available")
 	if trouble := k.trouble(ctx); trouble != "" {
 		set(v1.NodeReady, false, "KubeletNotReady", trouble)
@@ -258,6 +267,7 @@ func (k *Kubelet) runNode(ctx context.Context, registered chan<- struct{}) error
 		}
 	}
 	k.events.onNode(v1.EventTypeNormal, "Starting", "Starting kubelet.")
+	k.tellReady(nil, node)
 	close(registered)
 
 	l := &lease{k: k, owner: node.UID}
@@ -276,6 +286,7 @@ func (k *Kubelet) runNode(ctx context.Context, registered chan<- struct{}) error
 			if err := l.renew(ctx); err != nil && ctx.Err() == nil {
 				k.Logger.Warn("node lease not renewed", "err", err)
 			}
+			k.rotateLogs(ctx)
 		}
 		now := k.Clock.Now()
 		fresh, err := k.refresh(ctx, node, now.Sub(wrote) >= statusEvery)
@@ -288,8 +299,25 @@ func (k *Kubelet) runNode(ctx context.Context, registered chan<- struct{}) error
 		case err != nil && ctx.Err() == nil:
 			k.Logger.Warn("node status not written", "err", err)
 		case fresh != nil:
+			k.tellReady(node, fresh)
 			node, wrote = fresh, now
 		}
+	}
+}
+
+// tellReady records an event when the node became ready or stopped being so.
+func (k *Kubelet) tellReady(was, is *v1.Node) {
+	ready := func(n *v1.Node) bool {
+		return n != nil && slices.ContainsFunc(n.Status.Conditions, func(c v1.NodeCondition) bool {
+			return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue
+		})
+	}
+	switch now := ready(is); {
+	case now == ready(was):
+	case now:
+		k.events.onNode(v1.EventTypeNormal, "NodeReady", fmt.Sprintf("Node %s status is now: NodeReady", k.NodeName))
+	default:
+		k.events.onNode(v1.EventTypeNormal, "NodeNotReady", fmt.Sprintf("Node %s status is now: NodeNotReady", k.NodeName))
 	}
 }
 

@@ -95,7 +95,9 @@ func genPod(t *rapid.T) *v1.Pod {
 
 func newWorld(t *rapid.T) *world {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return &world{t: t, now: now, s: New(genPod(t), now), runs: map[string]*truth{}}
+	w := &world{t: t, now: now, s: New(genPod(t), now), runs: map[string]*truth{}}
+	w.s.Admitted = true
+	return w
 }
 
 func (w *world) running(except string) []string {

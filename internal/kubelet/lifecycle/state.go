@@ -189,6 +189,8 @@ type State struct {
 	Gone bool
 	// Verdict is nil while the pod is meant to run.
 	Verdict *Verdict
+	// Admitted: the node lets the pod in. Until then nothing is begun.
+	Admitted bool
 	// StartTime is when this node first saw the pod.
 	StartTime time.Time
 

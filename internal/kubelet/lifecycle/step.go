@@ -78,7 +78,7 @@ func (s *State) Step(now time.Time) Decision {
 	}
 	if s.Ending() {
 		s.end(now, &d)
-	} else {
+	} else if s.Admitted {
 		s.advance(now, &d)
 	}
 	for _, id := range s.garbage {
