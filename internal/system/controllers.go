@@ -21,6 +21,7 @@ import (
 	"clipper/internal/controller/rootca"
 	"clipper/internal/controller/serviceaccount"
 	"clipper/internal/run"
+	"clipper/internal/scheduler"
 )
 
 // builder makes a controller from what every controller gets, and from a
@@ -76,6 +77,13 @@ func (p *process) controllers(a *api) error {
 		}
 		parts = append(parts, run.Part{Name: c.Name(), Run: c.Run})
 	}
+
+	k, err := a.client(auth.Scheduler)
+	if err != nil {
+		return err
+	}
+	s := scheduler.New(scheduler.Config{Client: k, Informers: a.informers, Clock: p.clock, Logger: p.log.With("part", "scheduler")})
+	parts = append(parts, run.Part{Name: "scheduler", Run: s.Run})
 
 	// Informers start once all have said what they want to see, and end after
 	// those who look at them.
