@@ -170,7 +170,8 @@ func (n *Network) lower() error {
 	}
 	var errs []error
 	for _, r := range ours {
-		if err := netlink.RouteDel(&r); err != nil {
+		// Routes also go with their links.
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
 			errs = append(errs, fmt.Errorf("delete route to %v: %w", r.Dst, err))
 		}
 	}

@@ -184,7 +184,7 @@ func (p *peers) dropStale() {
 		if r.Gw == nil || known[r.Dst.String()] {
 			continue
 		}
-		if err := netlink.RouteDel(&r); err != nil {
+		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
 			p.log.Error("stale route was not deleted", "route", r.String(), "err", err)
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 
 	"clipper/internal/nft"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // Sandbox is a pod's network namespace. It has the shape of the runtime's own
@@ -127,16 +127,15 @@ func (n *Network) recover() error {
 	for _, l := range n.leases.all() {
 		exists := links[l.Link]
 		delete(links, l.Link)
-		if _, err := os.Stat(l.NetNS); err != nil {
+		if !isNamespace(l.NetNS) {
 			if err := n.release(l); err != nil {
 				return err
 			}
 			continue
 		}
 		if !exists {
-			// Most likely a file left at the path of a namespace that is gone:
-			// the runtime will find out and tear the sandbox down.
 			if err := n.connect(l, true); err != nil {
+				// The runtime will find out, and tear it down.
 				n.log.Warn("sandbox could not be reconnected", "sandbox", l.ID, "err", err)
 				continue
 			}
@@ -149,4 +148,10 @@ func (n *Network) recover() error {
 		}
 	}
 	return nil
+}
+
+// isNamespace tells whether a namespace is pinned to the file.
+func isNamespace(path string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(path, &fs) == nil && fs.Type == unix.NSFS_MAGIC
 }

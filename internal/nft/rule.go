@@ -217,6 +217,7 @@ func mark(mask, xor uint32) Rule {
 func Masquerade() Rule { return rule(&expr.Masq{FullyRandom: true, ToPorts: false}) }
 
 // Reject answers that the port is unreachable: to a client, connection refused.
+// The kernel sends only so many of these answers to one address.
 func (f Family) Reject() Rule {
 	const portUnreachable, portUnreachable6 = 3, 4
 	if f == IPv6 {
@@ -224,6 +225,9 @@ func (f Family) Reject() Rule {
 	}
 	return rule(&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: portUnreachable})
 }
+
+// Reset resets a TCP connection; match the protocol before.
+func Reset() Rule { return rule(&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}) }
 
 // Goto continues in another chain and does not come back.
 func Goto(chain string) Rule { return rule(&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}) }

@@ -60,7 +60,7 @@ func (n *node) base() nft.Fragment {
 		toNode        = nft.In(n.set(setNodeIPs), dst)
 		toServices    = dst.Masked(mask(n.serve))
 		fromElsewhere = src.NotMasked(mask(n.pods))
-		untranslated  = toServices + nft.OutIndex().IsNot(nft.NumberValue(lo)) + f.Reject()
+		untranslated  = toServices + nft.OutIndex().IsNot(nft.NumberValue(lo)) + nft.Goto(chainReject)
 		hook          = func(typ string, at uint32, priority int32) *nft.Hook {
 			return &nft.Hook{Type: typ, At: at, Priority: priority}
 		}
@@ -69,7 +69,8 @@ func (n *node) base() nft.Fragment {
 	)
 	b := nft.Fragment{
 		Chains: []nft.Chain{
-			{Name: chainReject, Rules: []nft.Rule{f.Reject()}},
+			// A reset is sent each time, unlike the other answer.
+			{Name: chainReject, Rules: []nft.Rule{proto.Is(nft.ProtocolValue(unix.IPPROTO_TCP)) + nft.Reset(), f.Reject()}},
 			{Name: chainDispatch, Rules: []nft.Rule{
 				// A client elsewhere may have no way back but by this node.
 				toServices + fromElsewhere + nft.SetBits(masqueradeBit),

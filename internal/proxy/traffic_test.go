@@ -221,6 +221,11 @@ func TestTraffic(t *testing.T) {
 			t.Errorf("%s: %q, %v", q.name, got, err)
 		}
 	}
+	for range 20 { // each time at once
+		if got, err := ask(c.pods[1], "10.96.1.4:80"); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Fatalf("pod to a Service without endpoints: %q, %v", got, err)
+		}
+	}
 	// Dropped, so that a balancer takes its traffic elsewhere: no answer at all.
 	conn, err := c.outside.Dial(net.Dialer{Timeout: 50 * time.Millisecond}, "tcp4", "192.168.77.2:30003")
 	if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
