@@ -6,6 +6,9 @@
 //
 //	until REGEXP COMMAND...   runs a command until its output matches
 //	fetch REGEXP URL          asks for a page until it matches
+//	fetch-port REGEXP HOST PORT PATH
+//	                          the same, of the address in the file HOST and the
+//	                          port in the file PORT
 //
 // Both give up after a minute.
 package guide
@@ -68,7 +71,7 @@ func TestChapters(t *testing.T) {
 						return os.CopyFS(filepath.Join(env.WorkDir, "guide"), os.DirFS(manifests))
 					},
 					Cmds: map[string]func(*testscript.TestScript, bool, []string){
-						"until": until, "fetch": fetch,
+						"until": until, "fetch": fetch, "fetch-port": fetchPort,
 					},
 				})
 			})
@@ -136,4 +139,11 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		return err == nil && want.Match(body), fmt.Sprintf("%s: %s (%v)", resp.Status, body, err)
 	})
+}
+
+func fetchPort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: fetch-port REGEXP HOST PORT PATH")
+	}
+	fetch(ts, false, []string{args[0], "http://" + strings.TrimSpace(ts.ReadFile(args[1])) + ":" + strings.TrimSpace(ts.ReadFile(args[2])) + args[3]})
 }
