@@ -85,7 +85,7 @@ func (k *Kubelet) admitLocked(s *lifecycle.State, runs bool) bool {
 
 func (k *Kubelet) refuse(s *lifecycle.State, r *refusal) {
 	s.End(lifecycle.Verdict{Phase: v1.PodFailed, Reason: r.reason, Message: "Pod was rejected: " + r.message, Refused: true})
-	k.events.pod(s.Pod, nil, v1.EventTypeWarning, r.reason, r.message)
+	k.events.Pod(s.Pod, nil, v1.EventTypeWarning, r.reason, r.message)
 }
 
 // admitByNode reads the node's object and then decides on a pod.
@@ -154,7 +154,7 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.requests)) {
 		request, sum := c.requests[name], used[name]
-		capacity, known := k.node.Allocatable[name]
+		capacity, known := k.spec.Allocatable[name]
 		if request.IsZero() || !known {
 			continue
 		}

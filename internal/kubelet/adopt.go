@@ -137,7 +137,7 @@ func (k *Kubelet) removeOrphan(ctx context.Context, uid types.UID, r *record) {
 			if err := k.volumes.TearDown(uid); err != nil {
 				return err
 			}
-			if err := k.purge(ctx, string(uid), k.node.LogDirectory(pod)); err != nil {
+			if err := k.purge(ctx, string(uid), k.spec.LogDirectory(pod)); err != nil {
 				return err
 			}
 			return k.removeCgroup(pod)

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 
 	v1 "k8s.io/api/core/v1"
@@ -19,7 +18,7 @@ import (
 	internalapi "k8s.io/cri-api/pkg/apis"
 	"k8s.io/utils/clock"
 
-	"clipper/internal/kubelet/podspec"
+	"clipper/internal/kubelet/node"
 )
 
 // Config of a Kubelet. Fields without a word on defaults are required.
@@ -62,7 +61,7 @@ type Config struct {
 	NoCgroups bool
 	// Reserved of the node's capacity, not for pods.
 	Reserved v1.ResourceList
-	Pressure Pressure
+	Pressure node.Pressure
 	// Version is what the node reports as the kubelet's; default v1.36.3.
 	Version string
 	// OSImage overrides what /etc/os-release says.
@@ -126,19 +125,4 @@ func (c *Config) complete() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return nil
-}
-
-// node returns what the configurations of pods are made from.
-func (c *Config) node(m machine, allocatable v1.ResourceList) *podspec.Node {
-	n := &podspec.Node{
-		Name: c.NodeName, Hostname: c.Hostname, IPs: c.NodeIPs,
-		ClusterDNS: c.ClusterDNS, ClusterDomain: c.ClusterDomain,
-		CgroupRoot: c.CgroupRoot, Unified: m.unified,
-		LogDir: c.LogDir, SeccompDir: filepath.Join(c.RootDir, "seccomp"),
-		Allocatable: allocatable, Memory: m.memory,
-	}
-	if b, err := os.ReadFile(c.ResolvConf); err == nil {
-		n.Resolver = podspec.ParseResolver(string(b))
-	}
-	return n
 }

@@ -15,6 +15,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	crierrors "k8s.io/cri-api/pkg/errors"
 
+	"clipper/internal/kubelet/image"
 	"clipper/internal/kubelet/lifecycle"
 )
 
@@ -29,14 +30,14 @@ func (a *actor) do(act lifecycle.Action) {
 	case lifecycle.PullImage:
 		pod := s.Pod
 		a.spawn(func() message {
-			ref, err := k.images.ensure(a.begin, pod, c)
+			ref, err := k.images.Ensure(a.begin, pod, c)
 			return func(s *lifecycle.State) {
-				var ie *imageError
+				var ie *image.Error
 				switch {
 				case err == nil:
 					s.ImageUp(c, ref)
 				case errors.As(err, &ie):
-					s.ImageFailed(k.Clock.Now(), c, ie.reason, err.Error())
+					s.ImageFailed(k.Clock.Now(), c, ie.Reason, err.Error())
 				default:
 					s.ImageFailed(k.Clock.Now(), c, "ErrImagePull", err.Error())
 				}
@@ -64,15 +65,15 @@ func (a *actor) do(act lifecycle.Action) {
 	case lifecycle.Purge:
 		a.purge()
 	case lifecycle.TellStopping:
-		k.events.pod(s.Pod, c, v1.EventTypeNormal, "Killing", act.Text)
+		k.events.Pod(s.Pod, c, v1.EventTypeNormal, "Killing", act.Text)
 	case lifecycle.TellCrash:
-		k.events.pod(s.Pod, c, v1.EventTypeWarning, "BackOff",
+		k.events.Pod(s.Pod, c, v1.EventTypeWarning, "BackOff",
 			fmt.Sprintf("Back-off restarting failed container %s in pod %s_%s(%s)", c.Name, s.Pod.Name, s.Pod.Namespace, s.Pod.UID))
 	case lifecycle.TellPull:
-		k.events.pod(s.Pod, c, v1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.Spec.Image))
-		k.events.pod(s.Pod, c, v1.EventTypeWarning, "Failed", "Error: ImagePullBackOff")
+		k.events.Pod(s.Pod, c, v1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", c.Spec.Image))
+		k.events.Pod(s.Pod, c, v1.EventTypeWarning, "Failed", "Error: ImagePullBackOff")
 	case lifecycle.TellDeadline:
-		k.events.pod(s.Pod, nil, v1.EventTypeNormal, "DeadlineExceeded", act.Text)
+		k.events.Pod(s.Pod, nil, v1.EventTypeNormal, "DeadlineExceeded", act.Text)
 	}
 }
 
@@ -91,7 +92,7 @@ func (a *actor) setUpVolumes() {
 				return
 			}
 			if a.begin.Err() == nil {
-				k.events.pod(s.Pod, nil, v1.EventTypeWarning, "FailedMount", err.Error())
+				k.events.Pod(s.Pod, nil, v1.EventTypeWarning, "FailedMount", err.Error())
 			}
 			s.VolumesFailed(k.Clock.Now(), wereUp, err.Error())
 		}
@@ -125,17 +126,17 @@ func (a *actor) podWithIPs() *v1.Pod {
 
 func (a *actor) runSandbox(act lifecycle.Action) {
 	k, pod := a.k, a.state.Pod
-	config := k.node.Sandbox(pod, act.Attempt)
+	config := k.spec.Sandbox(pod, act.Attempt)
 	a.sandbox = config
 	if act.ID != "" {
-		k.events.pod(pod, nil, v1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+		k.events.Pod(pod, nil, v1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
 	}
 	a.spawn(func() message {
 		id, ips, err := a.makeSandbox(pod, act.ID, config)
 		return func(s *lifecycle.State) {
 			if err != nil {
 				if a.begin.Err() == nil {
-					k.events.pod(pod, nil, v1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+err.Error())
+					k.events.Pod(pod, nil, v1.EventTypeWarning, "FailedCreatePodSandBox", "Failed to create pod sandbox: "+err.Error())
 				}
 				s.SandboxFailed(k.Clock.Now(), err.Error())
 				return
@@ -241,7 +242,7 @@ func (a *actor) tearDown(act lifecycle.Action) {
 		k.tokens.drop(pod.UID)
 		return func(s *lifecycle.State) {
 			if err != nil {
-				k.events.pod(pod, nil, v1.EventTypeWarning, "FailedKillPod", "error killing pod: "+err.Error())
+				k.events.Pod(pod, nil, v1.EventTypeWarning, "FailedKillPod", "error killing pod: "+err.Error())
 			}
 			s.TornDown(k.Clock.Now(), text(err))
 			a.k.release(pod.UID)
@@ -253,7 +254,7 @@ func (a *actor) tearDown(act lifecycle.Action) {
 func (a *actor) purge() {
 	k, pod := a.k, a.state.Pod
 	a.spawn(func() message {
-		err := k.purge(a.ctx, string(pod.UID), k.node.LogDirectory(pod))
+		err := k.purge(a.ctx, string(pod.UID), k.spec.LogDirectory(pod))
 		if err != nil {
 			k.Logger.Warn("pod not removed from the node", "pod", pod.Name, "namespace", pod.Namespace, "err", err)
 		}

@@ -47,7 +47,7 @@ func (a *actor) postStart(act lifecycle.Action) {
 			return nil
 		}
 		if err != nil {
-			k.events.pod(pod, c, v1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed")
+			k.events.Pod(pod, c, v1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed")
 			k.Logger.Info("postStart hook failed", "pod", pod.Name, "namespace", pod.Namespace, "container", c.Name, "err", err)
 		}
 		return func(s *lifecycle.State) { s.PostStartDone(k.Clock.Now(), c, act.ID, err != nil) }
@@ -64,7 +64,7 @@ func (a *actor) preStop(act lifecycle.Action) {
 			return nil
 		}
 		if err != nil {
-			k.events.pod(pod, c, v1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
+			k.events.Pod(pod, c, v1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed")
 			k.Logger.Info("preStop hook failed", "pod", pod.Name, "namespace", pod.Namespace, "container", c.Name, "err", err)
 		}
 		return func(s *lifecycle.State) { s.PreStopDone(k.Clock.Now(), c, act.ID) }
@@ -118,12 +118,12 @@ func (a *actor) probe(act lifecycle.Action) {
 		switch {
 		case outcome.Err != nil:
 			result = lifecycle.Failure
-			k.events.pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored: %v", act.Probe, outcome.Err))
+			k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored: %v", act.Probe, outcome.Err))
 		case !outcome.OK:
 			result = lifecycle.Failure
-			k.events.pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", act.Probe, outcome.Text))
+			k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", act.Probe, outcome.Text))
 		case outcome.Warning:
-			k.events.pod(pod, c, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", act.Probe, outcome.Text))
+			k.events.Pod(pod, c, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", act.Probe, outcome.Text))
 		}
 		return func(s *lifecycle.State) { s.Probed(k.Clock.Now(), c, act.ID, act.Probe, result) }
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,10 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"clipper/internal/kubelet/cgroup"
+	"clipper/internal/kubelet/event"
+	"clipper/internal/kubelet/image"
 	"clipper/internal/kubelet/lifecycle"
+	"clipper/internal/kubelet/node"
 	"clipper/internal/kubelet/podspec"
 	"clipper/internal/kubelet/refs"
 	"clipper/internal/kubelet/volume"
@@ -28,11 +32,11 @@ import (
 // Kubelet is the agent of one node.
 type Kubelet struct {
 	Config
-	node     *podspec.Node
-	machine  machine
+	spec     *podspec.Node
+	node     *node.Node
 	host     lifecycle.Host
-	events   *recorder
-	images   *images
+	events   *event.Recorder
+	images   *image.Puller
 	tokens   *tokens
 	cgroups  cgroup.Hierarchy
 	services listers.ServiceLister
@@ -43,10 +47,6 @@ type Kubelet struct {
 	volumes *volume.Manager
 
 	ready chan struct{}
-	// pressure is when the node was last seen to suffer; runNode's alone.
-	pressure map[v1.NodeConditionType]time.Time
-	// dirty asks for the node's status to be looked at again.
-	dirty chan struct{}
 
 	mu     sync.Mutex
 	pods   map[types.UID]*actor
@@ -69,26 +69,52 @@ func New(c Config) (*Kubelet, error) {
 	k := &Kubelet{Config: c,
 		host:    lifecycle.Host{IPs: c.NodeIPs, Runtime: "clipper"},
 		ready:   make(chan struct{}),
-		dirty:   make(chan struct{}, 1),
 		pods:    map[types.UID]*actor{},
-		claimed: map[types.UID]claim{}, pressure: map[v1.NodeConditionType]time.Time{},
+		claimed: map[types.UID]claim{},
 	}
-	k.nodeLabels, k.nodeTaints = k.labels(), c.Taints
-	k.machine = readMachine(c.RootDir)
-	k.node = c.node(k.machine, k.allocatable())
 	if !c.NoCgroups {
 		var err error
 		if k.cgroups, err = cgroup.Find(); err != nil {
 			return nil, fmt.Errorf("cgroups: %w", err)
 		}
 	}
-	k.events = newRecorder(&k.Config)
-	k.images = &images{k: k, pulls: map[string]*pull{}}
+	k.events = event.New(c.Client, c.NodeName, c.Clock, c.Logger)
+	k.setMachine(node.ReadMachine(c.RootDir))
 	k.tokens = newTokens(c.Client, c.Clock)
 	if c.Informers != nil {
 		k.services = c.Informers.Core().V1().Services().Lister()
 	}
 	return k, nil
+}
+
+// setMachine takes what the machine is made of.
+func (k *Kubelet) setMachine(m node.Machine) {
+	c := &k.Config
+	var port int32
+	if c.Listener != nil {
+		if ap, err := netip.ParseAddrPort(c.Listener.Addr().String()); err == nil {
+			port = int32(ap.Port())
+		}
+	}
+	k.node = node.New(node.Config{
+		Client: c.Client, Runtime: c.Runtime, Images: c.Images, Events: k.events,
+		Name: c.NodeName, Hostname: c.Hostname, IPs: c.NodeIPs, Port: port, PodCIDR: c.PodCIDR,
+		Labels: c.Labels, Taints: c.Taints, Version: c.Version, OSImage: c.OSImage,
+		MaxPods: c.MaxPods, Reserved: c.Reserved, Pressure: c.Pressure,
+		RootDir: c.RootDir, LogDir: c.LogDir, Machine: m,
+		Tick: k.rotateLogs, Clock: c.Clock, Logger: c.Logger,
+	})
+	k.nodeLabels, k.nodeTaints = k.node.OwnLabels(), c.Taints
+	k.spec = &podspec.Node{
+		Name: c.NodeName, Hostname: c.Hostname, IPs: c.NodeIPs,
+		ClusterDNS: c.ClusterDNS, ClusterDomain: c.ClusterDomain,
+		CgroupRoot: c.CgroupRoot, Unified: m.Unified,
+		LogDir: c.LogDir, SeccompDir: filepath.Join(c.RootDir, "seccomp"),
+		Allocatable: k.node.Allocatable(), Memory: m.Memory,
+	}
+	if b, err := os.ReadFile(c.ResolvConf); err == nil {
+		k.spec.Resolver = podspec.ParseResolver(string(b))
+	}
 }
 
 // Ready returns once the node is registered and its pods are looked after.
@@ -111,10 +137,11 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	defer cancel()
 	k.ctx = ctx
 	k.refs = refs.New(ctx, k.Client, k.Clock)
+	k.images = image.New(ctx, image.Config{Client: k.Client, Service: k.Images, Events: k.events, Clock: k.Clock, Changed: k.node.Changed})
 	var err error
 	k.volumes, err = volume.New(volume.Config{
 		Root: filepath.Join(k.RootDir, "pods"), Memory: filepath.Join(k.RootDir, "memory"),
-		Objects: k.refs, Token: k.tokens.get, Claim: k.claim, Allocatable: k.node.Allocatable,
+		Objects: k.refs, Token: k.tokens.get, Claim: k.claim, Allocatable: k.spec.Allocatable,
 	})
 	if err != nil {
 		return fmt.Errorf("volumes: %w", err)
@@ -135,10 +162,10 @@ func (k *Kubelet) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	part("events", func(ctx context.Context) error { k.events.run(ctx); return nil })
+	part("events", func(ctx context.Context) error { k.events.Run(ctx); return nil })
 
 	registered := make(chan struct{})
-	part("node", func(ctx context.Context) error { return k.runNode(ctx, registered) })
+	part("node", func(ctx context.Context) error { return k.node.Run(ctx, registered) })
 	part("server", k.serve)
 
 	// From here on nothing that happens in the runtime is missed; what had

@@ -23,6 +23,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"clipper/internal/kubelet/fakecri"
+	"clipper/internal/kubelet/node"
 )
 
 // bench is a kubelet between a fake API and a fake runtime.
@@ -76,8 +77,7 @@ func (b *bench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	k.machine = machine{cpus: 4, memory: 16 << 30, disk: 100 << 30, kernel: "6.1", osImage: "Linux", unified: true}
-	k.node = k.Config.node(k.machine, k.allocatable())
+	k.setMachine(node.Machine{CPUs: 4, Memory: 16 << 30, Disk: 100 << 30, Kernel: "6.1", OSImage: "Linux", Unified: true})
 	b.k = k
 	ctx, cancel := context.WithCancel(context.Background())
 	factory.Start(ctx.Done())

@@ -17,5 +17,5 @@ func (k *Kubelet) removeCgroup(pod *v1.Pod) error {
 	if k.NoCgroups {
 		return nil
 	}
-	return k.cgroups.Remove(k.node.CgroupParent(pod))
+	return k.cgroups.Remove(k.spec.CgroupParent(pod))
 }

@@ -433,7 +433,7 @@ func (s *scenario) until(ok func() bool) error {
 func (s *scenario) flush() error {
 	s.flushed++
 	text := strconv.Itoa(s.flushed)
-	s.k.events.onNode(v1.EventTypeNormal, "Flush", text)
+	s.k.events.Node(v1.EventTypeNormal, "Flush", text)
 	return s.command([]string{"await-event", "Flush", text})
 }
 

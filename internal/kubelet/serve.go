@@ -101,7 +101,7 @@ func (k *Kubelet) Log(ctx context.Context, namespace, pod, container string, pre
 		if run, err = loggedRun(&st, c, pod, previous); err != nil {
 			return
 		}
-		path = filepath.Join(k.node.LogDirectory(s.Pod), podspec.LogPath(container, uint32(run.Attempt)))
+		path = filepath.Join(k.spec.LogDirectory(s.Pod), podspec.LogPath(container, uint32(run.Attempt)))
 		ended = a.endOf(run)
 	})
 	if !ok {

@@ -31,7 +31,7 @@ func (a *actor) startContainer(act lifecycle.Action) {
 	k, s, c := a.k, a.state, act.Container
 	pod := a.podWithIPs()
 	if a.sandbox == nil { // taken over from an earlier agent
-		a.sandbox = k.node.Sandbox(pod, s.Sandbox.Attempt)
+		a.sandbox = k.spec.Sandbox(pod, s.Sandbox.Attempt)
 	}
 	r := &starting{a: a, pod: pod, c: c, attempt: act.Attempt, hash: c.Hash, spec: c.Spec,
 		image: c.ImageRef, sandbox: s.Sandbox.ID, config: a.sandbox, mounts: a.mounts}
@@ -53,7 +53,7 @@ func (a *actor) startContainer(act lifecycle.Action) {
 				reason = se.reason
 			}
 			if a.begin.Err() == nil {
-				k.events.pod(pod, c, v1.EventTypeWarning, "Failed", "Error: "+err.Error())
+				k.events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: "+err.Error())
 			}
 			s.StartFailed(k.Clock.Now(), c, i, reason, err.Error())
 		}
@@ -86,7 +86,7 @@ func (r *starting) run(ctx context.Context) (*lifecycle.Instance, error) {
 	if err != nil {
 		return nil, failed("CreateContainerError", err)
 	}
-	k.events.pod(r.pod, r.c, v1.EventTypeNormal, "Created", "Container created")
+	k.events.Pod(r.pod, r.c, v1.EventTypeNormal, "Created", "Container created")
 	startErr := k.Runtime.StartContainer(ctx, id)
 	// The run's own record, whatever became of it.
 	var i *lifecycle.Instance
@@ -98,7 +98,7 @@ func (r *starting) run(ctx context.Context) (*lifecycle.Instance, error) {
 	if startErr != nil {
 		return i, failed("RunContainerError", startErr)
 	}
-	k.events.pod(r.pod, r.c, v1.EventTypeNormal, "Started", "Container started")
+	k.events.Pod(r.pod, r.c, v1.EventTypeNormal, "Started", "Container started")
 	return i, nil
 }
 
@@ -109,7 +109,7 @@ func (r *starting) build(ctx context.Context) (*runtimeapi.ContainerConfig, erro
 	if err := k.refs.Wait(ctx, r.pod.UID); err != nil {
 		return nil, failed(bad, err)
 	}
-	env, err := k.node.Env(r.pod, r.spec, k.servicesOf(r.pod), k.refs)
+	env, err := k.spec.Env(r.pod, r.spec, k.servicesOf(r.pod), k.refs)
 	if err != nil {
 		return nil, failed(bad, err)
 	}
@@ -144,7 +144,7 @@ func (r *starting) build(ctx context.Context) (*runtimeapi.ContainerConfig, erro
 		run.TerminationFile = file
 		run.Mounts = append(run.Mounts, &runtimeapi.Mount{ContainerPath: path, HostPath: file})
 	}
-	config, err := k.node.Container(run)
+	config, err := k.spec.Container(run)
 	if err != nil {
 		return nil, failed(bad, err)
 	}
@@ -263,7 +263,7 @@ func (k *Kubelet) hostsFile(pod *v1.Pod) (string, error) {
 		ips[i] = ip.IP
 	}
 	file := filepath.Join(dir, "etc-hosts")
-	content := k.node.Hosts(pod, ips, base)
+	content := k.spec.Hosts(pod, ips, base)
 	// Written in place: the containers that run have this very file mounted.
 	if old, err := os.ReadFile(file); err == nil && string(old) == string(content) {
 		return file, nil

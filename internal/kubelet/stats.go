@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"clipper/internal/kubelet/node"
 	"clipper/internal/kubelet/podspec"
 	"clipper/internal/kubelet/server"
 )
@@ -134,7 +135,7 @@ func (k *Kubelet) nodeStats() server.NodeStats {
 		}
 	}
 	var total, available uint64
-	for key, v := range pairs("/proc/meminfo", ":") {
+	for key, v := range node.Pairs("/proc/meminfo", ":") {
 		kb, _ := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
 		switch key {
 		case "MemTotal":

@@ -1,24 +1,30 @@
-package kubelet
+// Package node keeps the Node object and its Lease: it registers the node,
+// tells what it is made of and how it does, and gives a sign of life.
+package node
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	coordv1 "k8s.io/api/coordination/v1"
 	v1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	internalapi "k8s.io/cri-api/pkg/apis"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/utils/clock"
+
+	"clipper/internal/kubelet/event"
 )
 
 const (
@@ -32,38 +38,81 @@ const (
 	maxImages = 50
 )
 
-// labels of the node that the kubelet sets.
-func (k *Kubelet) labels() map[string]string {
+// Config of a Node.
+type Config struct {
+	Client  kubernetes.Interface
+	Runtime internalapi.RuntimeService
+	Images  internalapi.ImageManagerService
+	Events  *event.Recorder
+
+	Name, Hostname string
+	// IPs of the node, the primary one first.
+	IPs []string
+	// Port of the node's API, or 0.
+	Port    int32
+	PodCIDR string
+	Labels  map[string]string
+	Taints  []v1.Taint
+	// Version of the node agent; OSImage overrides the machine's.
+	Version, OSImage string
+	MaxPods          int
+	Reserved         v1.ResourceList
+	Pressure         Pressure
+	RootDir, LogDir  string
+	Machine          Machine
+
+	// Tick, if set, is called with each renewal of the lease.
+	Tick   func(context.Context)
+	Clock  clock.WithTicker
+	Logger *slog.Logger
+}
+
+// Node is this node, as the API is to see it.
+type Node struct {
+	Config
+	// dirty asks for the status to be looked at again.
+	dirty chan struct{}
+	// pressure is when the node was last seen to suffer; Run's alone.
+	pressure map[v1.NodeConditionType]time.Time
+}
+
+// New returns a Node that is not registered yet.
+func New(c Config) *Node {
+	return &Node{Config: c, dirty: make(chan struct{}, 1), pressure: map[v1.NodeConditionType]time.Time{}}
+}
+
+// OwnLabels are the labels that the node agent sets.
+func (n *Node) OwnLabels() map[string]string {
 	l := map[string]string{
-		v1.LabelHostname:          k.Hostname,
+		v1.LabelHostname:          n.Hostname,
 		v1.LabelOSStable:          runtime.GOOS,
 		v1.LabelArchStable:        runtime.GOARCH,
 		"beta.kubernetes.io/os":   runtime.GOOS,
 		"beta.kubernetes.io/arch": runtime.GOARCH,
 	}
-	maps.Copy(l, k.Labels)
+	maps.Copy(l, n.Labels)
 	return l
 }
 
 // capacity of the node.
-func (k *Kubelet) capacity() v1.ResourceList {
-	m := &k.machine
+func (n *Node) capacity() v1.ResourceList {
+	m := &n.Machine
 	c := v1.ResourceList{
-		v1.ResourceCPU:              *resource.NewQuantity(m.cpus, resource.DecimalSI),
-		v1.ResourceMemory:           *resource.NewQuantity(m.memory, resource.BinarySI),
-		v1.ResourceEphemeralStorage: *resource.NewQuantity(m.disk, resource.BinarySI),
-		v1.ResourcePods:             *resource.NewQuantity(int64(k.MaxPods), resource.DecimalSI),
+		v1.ResourceCPU:              *resource.NewQuantity(m.CPUs, resource.DecimalSI),
+		v1.ResourceMemory:           *resource.NewQuantity(m.Memory, resource.BinarySI),
+		v1.ResourceEphemeralStorage: *resource.NewQuantity(m.Disk, resource.BinarySI),
+		v1.ResourcePods:             *resource.NewQuantity(int64(n.MaxPods), resource.DecimalSI),
 	}
-	for size, bytes := range m.hugePages {
+	for size, bytes := range m.HugePages {
 		c[v1.ResourceName(v1.ResourceHugePagesPrefix+size)] = *resource.NewQuantity(bytes, resource.BinarySI)
 	}
 	return c
 }
 
-// allocatable is the capacity without what is reserved, huge pages being no
+// Allocatable is the capacity without what is reserved, huge pages being no
 // ordinary memory.
-func (k *Kubelet) allocatable() v1.ResourceList {
-	a := k.capacity()
+func (n *Node) Allocatable() v1.ResourceList {
+	a := n.capacity()
 	memory := a[v1.ResourceMemory]
 	for name, q := range a {
 		if strings.HasPrefix(string(name), v1.ResourceHugePagesPrefix) {
@@ -71,7 +120,7 @@ func (k *Kubelet) allocatable() v1.ResourceList {
 		}
 	}
 	a[v1.ResourceMemory] = memory
-	for name, r := range k.Reserved {
+	for name, r := range n.Reserved {
 		if q, ok := a[name]; ok {
 			if q.Sub(r); q.Sign() < 0 {
 				q = resource.Quantity{}
@@ -83,64 +132,60 @@ func (k *Kubelet) allocatable() v1.ResourceList {
 }
 
 // status returns the node's status; old gives the times of its conditions.
-func (k *Kubelet) status(ctx context.Context, old *v1.NodeStatus) v1.NodeStatus {
-	m := &k.machine
+func (n *Node) status(ctx context.Context, old *v1.NodeStatus) v1.NodeStatus {
+	m := &n.Machine
 	st := v1.NodeStatus{
-		Capacity:    k.capacity(),
-		Allocatable: k.node.Allocatable,
+		Capacity:    n.capacity(),
+		Allocatable: n.Allocatable(),
 		NodeInfo: v1.NodeSystemInfo{
-			MachineID: m.machineID, SystemUUID: m.systemUUID, BootID: m.bootID,
-			KernelVersion: m.kernel, OSImage: m.osImage,
-			ContainerRuntimeVersion: k.runtimeVersion(ctx),
-			KubeletVersion:          k.Version,
+			MachineID: m.MachineID, SystemUUID: m.SystemUUID, BootID: m.BootID,
+			KernelVersion: m.Kernel, OSImage: m.OSImage,
+			ContainerRuntimeVersion: n.runtimeVersion(ctx),
+			KubeletVersion:          n.Version,
 			OperatingSystem:         runtime.GOOS, Architecture: runtime.GOARCH,
 		},
-		Images:          k.imageList(ctx),
+		Images:          n.imageList(ctx),
 		Phase:           old.Phase,
 		VolumesAttached: old.VolumesAttached,
 		VolumesInUse:    old.VolumesInUse,
 		Config:          old.Config,
 	}
-	if k.OSImage != "" {
-		st.NodeInfo.OSImage = k.OSImage
+	if n.OSImage != "" {
+		st.NodeInfo.OSImage = n.OSImage
 	}
-	if m.swap > 0 {
-		st.NodeInfo.Swap = &v1.NodeSwapStatus{Capacity: &m.swap}
+	if m.Swap > 0 {
+		st.NodeInfo.Swap = &v1.NodeSwapStatus{Capacity: &m.Swap}
 	}
-	for _, ip := range k.NodeIPs {
+	for _, ip := range n.IPs {
 		st.Addresses = append(st.Addresses, v1.NodeAddress{Type: v1.NodeInternalIP, Address: ip})
 	}
-	st.Addresses = append(st.Addresses, v1.NodeAddress{Type: v1.NodeHostName, Address: k.Hostname})
-	if k.Listener != nil {
-		if ap, err := netip.ParseAddrPort(k.Listener.Addr().String()); err == nil {
-			st.DaemonEndpoints.KubeletEndpoint.Port = int32(ap.Port())
-		}
-	}
-	st.RuntimeHandlers, st.Features = k.handlers(ctx)
-	st.Conditions = k.conditions(ctx, old)
+	st.Addresses = append(st.Addresses, v1.NodeAddress{Type: v1.NodeHostName, Address: n.Hostname})
+	st.DaemonEndpoints.KubeletEndpoint.Port = n.Port
+	st.RuntimeHandlers, st.Features = n.handlers(ctx)
+	st.Conditions = n.conditions(ctx, old)
 	return st
 }
 
-func (k *Kubelet) runtimeVersion(ctx context.Context) string {
-	v, err := k.Runtime.Version(ctx, "v1")
+func (n *Node) runtimeVersion(ctx context.Context) string {
+	v, err := n.Runtime.Version(ctx, "v1")
 	if err != nil {
 		return ""
 	}
 	return v.RuntimeName + "://" + v.RuntimeVersion
 }
 
-func (k *Kubelet) handlers(ctx context.Context) ([]v1.NodeRuntimeHandler, *v1.NodeFeatures) {
-	st, err := k.Runtime.Status(ctx, false)
+func (n *Node) handlers(ctx context.Context) ([]v1.NodeRuntimeHandler, *v1.NodeFeatures) {
+	st, err := n.Runtime.Status(ctx, false)
 	if err != nil {
 		return nil, nil
 	}
 	var list []v1.NodeRuntimeHandler
 	for _, h := range st.RuntimeHandlers {
-		n := v1.NodeRuntimeHandler{Name: h.Name}
+		r := v1.NodeRuntimeHandler{Name: h.Name}
 		if f := h.Features; f != nil {
-			n.Features = &v1.NodeRuntimeHandlerFeatures{RecursiveReadOnlyMounts: &f.RecursiveReadOnlyMounts, UserNamespaces: &f.UserNamespaces}
+			r.Features = &v1.NodeRuntimeHandlerFeatures{RecursiveReadOnlyMounts: &f.RecursiveReadOnlyMounts, UserNamespaces: &f.UserNamespaces}
 		}
-		list = append(list, n)
+		list = append(list, r)
 	}
 	slices.SortFunc(list, func(a, b v1.NodeRuntimeHandler) int { return strings.Compare(a.Name, b.Name) })
 	if f := st.Features; f != nil {
@@ -149,8 +194,8 @@ func (k *Kubelet) handlers(ctx context.Context) ([]v1.NodeRuntimeHandler, *v1.No
 	return list, nil
 }
 
-func (k *Kubelet) imageList(ctx context.Context) []v1.ContainerImage {
-	list, err := k.Images.ListImages(ctx, nil)
+func (n *Node) imageList(ctx context.Context) []v1.ContainerImage {
+	list, err := n.Images.ListImages(ctx, nil)
 	if err != nil {
 		return nil
 	}
@@ -178,8 +223,8 @@ func (k *Kubelet) imageList(ctx context.Context) []v1.ContainerImage {
 }
 
 // conditions of the node. Heartbeats are stamped when the status is written.
-func (k *Kubelet) conditions(ctx context.Context, old *v1.NodeStatus) []v1.NodeCondition {
-	now := metav1.NewTime(k.Clock.Now().Truncate(time.Second))
+func (n *Node) conditions(ctx context.Context, old *v1.NodeStatus) []v1.NodeCondition {
+	now := metav1.NewTime(n.Clock.Now().Truncate(time.Second))
 	list := slices.Clone(old.Conditions)
 	set := func(kind v1.NodeConditionType, on bool, reason, message string) {
 		c := v1.NodeCondition{Type: kind, Status: v1.ConditionFalse, Reason: reason, Message: message,
@@ -197,7 +242,7 @@ func (k *Kubelet) conditions(ctx context.Context, old *v1.NodeStatus) []v1.NodeC
 		}
 		list[i] = c
 	}
-	pressed := k.pressed()
+	pressed := n.pressed()
 	if pressed[v1.NodeMemoryPressure] {
 		set(v1.NodeMemoryPressure, true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
 	} else {
@@ -209,7 +254,7 @@ func (k *Kubelet) conditions(ctx context.Context, old *v1.NodeStatus) []v1.NodeC
 		set(v1.NodeDiskPressure, false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
 	}
 	set(v1.NodePIDPressure, false, "KubeletHasSufficientPID", "kubelet has sufficient PID available")
-	if trouble := k.trouble(ctx); trouble != "" {
+	if trouble := n.trouble(ctx); trouble != "" {
 		set(v1.NodeReady, false, "KubeletNotReady", trouble)
 	} else {
 		set(v1.NodeReady, true, "KubeletReady", "kubelet is posting ready status")
@@ -218,8 +263,8 @@ func (k *Kubelet) conditions(ctx context.Context, old *v1.NodeStatus) []v1.NodeC
 }
 
 // trouble says why the node cannot run pods, or nothing.
-func (k *Kubelet) trouble(ctx context.Context) string {
-	st, err := k.Runtime.Status(ctx, false)
+func (n *Node) trouble(ctx context.Context) string {
+	st, err := n.Runtime.Status(ctx, false)
 	if err != nil {
 		return fmt.Sprintf("container runtime status check may not have completed yet: %v", err)
 	}
@@ -241,72 +286,75 @@ func (k *Kubelet) trouble(ctx context.Context) string {
 	return strings.Join(errs, ", ")
 }
 
-// imagesChanged has the node's status looked at again.
-func (k *Kubelet) imagesChanged() {
+// Changed has the node's status looked at again. It never blocks.
+func (n *Node) Changed() {
 	select {
-	case k.dirty <- struct{}{}:
+	case n.dirty <- struct{}{}:
 	default:
 	}
 }
 
-// runNode registers the node and keeps its lease and status fresh.
-func (k *Kubelet) runNode(ctx context.Context, registered chan<- struct{}) error {
+// Run registers the node, closes registered, and keeps the lease and the
+// status fresh until ctx ends.
+func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 	const first, most = 50 * time.Millisecond, 5 * time.Second
 	var node *v1.Node
 	for delay := first; ; delay = min(2*delay, most) {
 		var err error
-		if node, err = k.register(ctx); err == nil {
+		if node, err = n.register(ctx); err == nil {
 			break
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		k.Logger.Warn("node not registered", "node", k.NodeName, "err", err, "retryIn", delay)
-		if !k.sleep(ctx, delay) {
+		n.Logger.Warn("node not registered", "node", n.Name, "err", err, "retryIn", delay)
+		if !n.sleep(ctx, delay) {
 			return nil
 		}
 	}
-	k.events.onNode(v1.EventTypeNormal, "Starting", "Starting kubelet.")
-	k.tellReady(nil, node)
+	n.Events.Node(v1.EventTypeNormal, "Starting", "Starting kubelet.")
+	n.tellReady(nil, node)
 	close(registered)
 
-	l := &lease{k: k, owner: node.UID}
-	wrote := k.Clock.Now()
+	l := &lease{n: n, owner: node.UID}
+	wrote := n.Clock.Now()
 	if err := l.renew(ctx); err != nil && ctx.Err() == nil {
-		k.Logger.Warn("node lease not renewed", "err", err)
+		n.Logger.Warn("node lease not renewed", "err", err)
 	}
-	ticker := k.Clock.NewTicker(leaseEvery)
+	ticker := n.Clock.NewTicker(leaseEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-k.dirty:
+		case <-n.dirty:
 		case <-ticker.C():
 			if err := l.renew(ctx); err != nil && ctx.Err() == nil {
-				k.Logger.Warn("node lease not renewed", "err", err)
+				n.Logger.Warn("node lease not renewed", "err", err)
 			}
-			k.rotateLogs(ctx)
+			if n.Tick != nil {
+				n.Tick(ctx)
+			}
 		}
-		now := k.Clock.Now()
-		fresh, err := k.refresh(ctx, node, now.Sub(wrote) >= statusEvery)
+		now := n.Clock.Now()
+		fresh, err := n.refresh(ctx, node, now.Sub(wrote) >= statusEvery)
 		switch {
 		case apierrors.IsNotFound(err):
 			// Somebody deleted the node; it is still here.
-			if fresh, err = k.register(ctx); err == nil {
+			if fresh, err = n.register(ctx); err == nil {
 				node, wrote = fresh, now
 			}
 		case err != nil && ctx.Err() == nil:
-			k.Logger.Warn("node status not written", "err", err)
+			n.Logger.Warn("node status not written", "err", err)
 		case fresh != nil:
-			k.tellReady(node, fresh)
+			n.tellReady(node, fresh)
 			node, wrote = fresh, now
 		}
 	}
 }
 
 // tellReady records an event when the node became ready or stopped being so.
-func (k *Kubelet) tellReady(was, is *v1.Node) {
+func (n *Node) tellReady(was, is *v1.Node) {
 	ready := func(n *v1.Node) bool {
 		return n != nil && slices.ContainsFunc(n.Status.Conditions, func(c v1.NodeCondition) bool {
 			return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue
@@ -315,14 +363,14 @@ func (k *Kubelet) tellReady(was, is *v1.Node) {
 	switch now := ready(is); {
 	case now == ready(was):
 	case now:
-		k.events.onNode(v1.EventTypeNormal, "NodeReady", fmt.Sprintf("Node %s status is now: NodeReady", k.NodeName))
+		n.Events.Node(v1.EventTypeNormal, "NodeReady", fmt.Sprintf("Node %s status is now: NodeReady", n.Name))
 	default:
-		k.events.onNode(v1.EventTypeNormal, "NodeNotReady", fmt.Sprintf("Node %s status is now: NodeNotReady", k.NodeName))
+		n.Events.Node(v1.EventTypeNormal, "NodeNotReady", fmt.Sprintf("Node %s status is now: NodeNotReady", n.Name))
 	}
 }
 
-func (k *Kubelet) sleep(ctx context.Context, d time.Duration) bool {
-	t := k.Clock.NewTimer(d)
+func (n *Node) sleep(ctx context.Context, d time.Duration) bool {
+	t := n.Clock.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C():
@@ -334,27 +382,27 @@ func (k *Kubelet) sleep(ctx context.Context, d time.Duration) bool {
 
 // register creates the node's object, status and all, or brings one that is
 // there up to date.
-func (k *Kubelet) register(ctx context.Context) (*v1.Node, error) {
-	nodes := k.Client.CoreV1().Nodes()
+func (n *Node) register(ctx context.Context) (*v1.Node, error) {
+	nodes := n.Client.CoreV1().Nodes()
 	want := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: k.NodeName, Labels: k.labels(),
+			Name: n.Name, Labels: n.OwnLabels(),
 			Annotations: map[string]string{"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
 		},
-		Spec: v1.NodeSpec{Taints: k.Taints},
+		Spec: v1.NodeSpec{Taints: n.Taints},
 	}
-	if k.PodCIDR != "" {
-		want.Spec.PodCIDR, want.Spec.PodCIDRs = k.PodCIDR, strings.Split(k.PodCIDR, ",")
+	if n.PodCIDR != "" {
+		want.Spec.PodCIDR, want.Spec.PodCIDRs = n.PodCIDR, strings.Split(n.PodCIDR, ",")
 		want.Spec.PodCIDR = want.Spec.PodCIDRs[0]
 	}
-	want.Status = k.status(ctx, &v1.NodeStatus{})
+	want.Status = n.status(ctx, &v1.NodeStatus{})
 	node, err := nodes.Create(ctx, want, metav1.CreateOptions{})
 	if err == nil {
 		if len(node.Status.Conditions) > 0 {
 			return node, nil
 		}
 	} else if apierrors.IsAlreadyExists(err) {
-		if node, err = nodes.Get(ctx, k.NodeName, metav1.GetOptions{}); err != nil {
+		if node, err = nodes.Get(ctx, n.Name, metav1.GetOptions{}); err != nil {
 			return nil, err
 		}
 		labels := map[string]string{}
@@ -368,14 +416,14 @@ func (k *Kubelet) register(ctx context.Context) (*v1.Node, error) {
 			if err != nil {
 				return nil, err
 			}
-			if node, err = nodes.Patch(ctx, k.NodeName, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			if node, err = nodes.Patch(ctx, n.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
 				return nil, err
 			}
 		}
 	} else {
 		return nil, err
 	}
-	fresh, err := k.refresh(ctx, node, true)
+	fresh, err := n.refresh(ctx, node, true)
 	if err != nil {
 		return nil, err
 	}
@@ -384,8 +432,8 @@ func (k *Kubelet) register(ctx context.Context) (*v1.Node, error) {
 
 // refresh writes the node's status if it changed, or if forced. It returns the
 // node as written, or nil.
-func (k *Kubelet) refresh(ctx context.Context, node *v1.Node, force bool) (*v1.Node, error) {
-	st := k.status(ctx, &node.Status)
+func (n *Node) refresh(ctx context.Context, node *v1.Node, force bool) (*v1.Node, error) {
+	st := n.status(ctx, &node.Status)
 	if !force && sameNodeStatus(&node.Status, &st) {
 		return nil, nil
 	}
@@ -402,7 +450,7 @@ func (k *Kubelet) refresh(ctx context.Context, node *v1.Node, force bool) (*v1.N
 	if err != nil {
 		return nil, err
 	}
-	return k.Client.CoreV1().Nodes().Patch(ctx, k.NodeName, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return n.Client.CoreV1().Nodes().Patch(ctx, n.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 }
 
 // owned leaves the conditions that the kubelet decides.
@@ -437,51 +485,4 @@ func sameNodeStatus(a, b *v1.NodeStatus) bool {
 	}
 	x.Conditions, y.Conditions = still(x.Conditions), still(y.Conditions)
 	return apiequality.Semantic.DeepEqual(x, y)
-}
-
-// lease is the node's sign of life.
-type lease struct {
-	k     *Kubelet
-	owner types.UID
-	last  *coordv1.Lease
-}
-
-func (l *lease) renew(ctx context.Context) error {
-	k := l.k
-	leases := k.Client.CoordinationV1().Leases(v1.NamespaceNodeLease)
-	now := metav1.NewMicroTime(k.Clock.Now())
-	if l.last != nil {
-		next := l.last.DeepCopy()
-		next.Spec.RenewTime = &now
-		got, err := leases.Update(ctx, next, metav1.UpdateOptions{})
-		if err == nil {
-			l.last = got
-			return nil
-		}
-		l.last = nil
-		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-			return err
-		}
-	}
-	seconds := int32(leaseSeconds)
-	want := &coordv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: k.NodeName, Namespace: v1.NamespaceNodeLease,
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: k.NodeName, UID: l.owner}},
-		},
-		Spec: coordv1.LeaseSpec{HolderIdentity: &k.NodeName, LeaseDurationSeconds: &seconds, RenewTime: &now},
-	}
-	got, err := leases.Create(ctx, want, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		if got, err = leases.Get(ctx, k.NodeName, metav1.GetOptions{}); err == nil {
-			got = got.DeepCopy()
-			got.OwnerReferences, got.Spec = want.OwnerReferences, want.Spec
-			got, err = leases.Update(ctx, got, metav1.UpdateOptions{})
-		}
-	}
-	if err != nil {
-		return err
-	}
-	l.last = got
-	return nil
 }

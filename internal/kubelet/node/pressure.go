@@ -1,4 +1,4 @@
-package kubelet
+package node
 
 import (
 	"strconv"
@@ -25,19 +25,19 @@ const pressureFor = 5 * time.Minute
 
 // pressed returns the conditions under which the node suffers now, or did
 // lately. It is called from one goroutine.
-func (k *Kubelet) pressed() map[v1.NodeConditionType]bool {
-	now := k.Clock.Now()
-	if available := available(); available >= 0 && available < k.Pressure.Memory {
-		k.pressure[v1.NodeMemoryPressure] = now
+func (n *Node) pressed() map[v1.NodeConditionType]bool {
+	now := n.Clock.Now()
+	if available := available(); available >= 0 && available < n.Pressure.Memory {
+		n.pressure[v1.NodeMemoryPressure] = now
 	}
-	for _, dir := range [...]string{k.RootDir, k.LogDir} {
+	for _, dir := range [...]string{n.RootDir, n.LogDir} {
 		var st unix.Statfs_t
-		if unix.Statfs(dir, &st) == nil && st.Blocks > 0 && float64(st.Bavail)/float64(st.Blocks)*100 < k.Pressure.Disk {
-			k.pressure[v1.NodeDiskPressure] = now
+		if unix.Statfs(dir, &st) == nil && st.Blocks > 0 && float64(st.Bavail)/float64(st.Blocks)*100 < n.Pressure.Disk {
+			n.pressure[v1.NodeDiskPressure] = now
 		}
 	}
 	out := map[v1.NodeConditionType]bool{}
-	for kind, at := range k.pressure {
+	for kind, at := range n.pressure {
 		out[kind] = now.Sub(at) < pressureFor
 	}
 	return out
@@ -45,7 +45,7 @@ func (k *Kubelet) pressed() map[v1.NodeConditionType]bool {
 
 // available memory in bytes, or -1.
 func available() int64 {
-	v, ok := pairs("/proc/meminfo", ":")["MemAvailable"]
+	v, ok := Pairs("/proc/meminfo", ":")["MemAvailable"]
 	if !ok {
 		return -1
 	}

@@ -1,4 +1,6 @@
-package kubelet
+// Package event writes the node's core/v1 Events: in order, behind the back of
+// what they tell of, the same event again counting up the first.
+package event
 
 import (
 	"container/list"
@@ -44,9 +46,9 @@ type sent struct {
 	element     *list.Element
 }
 
-// recorder writes events one after another, behind the back of what they tell
-// of; the same event again counts up the first.
-type recorder struct {
+// Recorder records events for Run to write. Its methods never block; beyond a
+// bound, events are dropped.
+type Recorder struct {
 	client kubernetes.Interface
 	clock  clock.Clock
 	log    *slog.Logger
@@ -59,13 +61,14 @@ type recorder struct {
 	stamp int64
 }
 
-func newRecorder(c *Config) *recorder {
-	return &recorder{client: c.Client, clock: c.Clock, log: c.Logger, node: c.NodeName,
+// New returns a Recorder of the named node.
+func New(client kubernetes.Interface, node string, clk clock.Clock, log *slog.Logger) *Recorder {
+	return &Recorder{client: client, clock: clk, log: log, node: node,
 		queue: make(chan event, eventQueue), known: map[eventKey]*sent{}, order: list.New()}
 }
 
-// pod records an event of a pod, or of one of its containers.
-func (r *recorder) pod(pod *v1.Pod, c *lifecycle.Container, kind, reason, message string) {
+// Pod records an event of a pod, or of one of its containers.
+func (r *Recorder) Pod(pod *v1.Pod, c *lifecycle.Container, kind, reason, message string) {
 	path := ""
 	if c != nil {
 		list := "containers"
@@ -83,12 +86,12 @@ func (r *recorder) pod(pod *v1.Pod, c *lifecycle.Container, kind, reason, messag
 	}, kind, reason, message)
 }
 
-// onNode records an event of the node itself.
-func (r *recorder) onNode(kind, reason, message string) {
+// Node records an event of the node itself.
+func (r *Recorder) Node(kind, reason, message string) {
 	r.record(v1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: r.node, UID: types.UID(r.node)}, kind, reason, message)
 }
 
-func (r *recorder) record(ref v1.ObjectReference, kind, reason, message string) {
+func (r *Recorder) record(ref v1.ObjectReference, kind, reason, message string) {
 	if len(message) > maxEventText {
 		message = message[:maxEventText]
 	}
@@ -104,7 +107,8 @@ func (r *recorder) record(ref v1.ObjectReference, kind, reason, message string) 
 	}
 }
 
-func (r *recorder) run(ctx context.Context) {
+// Run writes what is recorded until ctx ends.
+func (r *Recorder) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -117,7 +121,7 @@ func (r *recorder) run(ctx context.Context) {
 	}
 }
 
-func (r *recorder) write(ctx context.Context, e event) error {
+func (r *Recorder) write(ctx context.Context, e event) error {
 	space := e.ref.Namespace
 	if space == "" {
 		space = metav1.NamespaceDefault
@@ -163,7 +167,7 @@ func (r *recorder) write(ctx context.Context, e event) error {
 	return nil
 }
 
-func (r *recorder) forget(s *sent) {
+func (r *Recorder) forget(s *sent) {
 	r.order.Remove(s.element)
 	delete(r.known, s.key)
 }

@@ -1,4 +1,4 @@
-package kubelet
+package image
 
 import (
 	"cmp"
@@ -28,16 +28,16 @@ type dockerAuth struct {
 // credentials returns those of the pod's imagePullSecrets that fit the image's
 // registry, the most specific first. A missing Secret only draws an event, as
 // the image may be public.
-func (k *Kubelet) credentials(ctx context.Context, pod *v1.Pod, image string) ([]*runtimeapi.AuthConfig, error) {
+func (im *Puller) credentials(ctx context.Context, pod *v1.Pod, image string) ([]*runtimeapi.AuthConfig, error) {
 	type match struct {
 		where string
 		auth  *runtimeapi.AuthConfig
 	}
 	var found []match
 	for _, ref := range pod.Spec.ImagePullSecrets {
-		secret, err := k.Client.CoreV1().Secrets(pod.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+		secret, err := im.Client.CoreV1().Secrets(pod.Namespace).Get(ctx, ref.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			k.events.pod(pod, nil, v1.EventTypeWarning, "FailedToRetrieveImagePullSecret",
+			im.Events.Pod(pod, nil, v1.EventTypeWarning, "FailedToRetrieveImagePullSecret",
 				fmt.Sprintf("Unable to retrieve some image pull secrets (%s); attempting to pull the image may not succeed.", ref.Name))
 			continue
 		}

@@ -1,4 +1,5 @@
-package kubelet
+// Package image makes sure that containers' images are on the node.
+package image
 
 import (
 	"context"
@@ -9,27 +10,48 @@ import (
 	"time"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	internalapi "k8s.io/cri-api/pkg/apis"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	crierrors "k8s.io/cri-api/pkg/errors"
+	"k8s.io/utils/clock"
 
+	"clipper/internal/kubelet/event"
 	"clipper/internal/kubelet/lifecycle"
 )
 
-// imageError is why a container has no image; reason is the API's.
-type imageError struct {
-	reason string
-	err    error
+// Error is why a container has no image; Reason is the API's.
+type Error struct {
+	Reason string
+	Err    error
 }
 
-func (e *imageError) Error() string { return e.err.Error() }
+func (e *Error) Error() string { return e.Err.Error() }
 
-// images makes sure that images are there, several at a time, and pulls one
-// that many pods want only once.
-type images struct {
-	k  *Kubelet
-	mu sync.Mutex
+func (e *Error) Unwrap() error { return e.Err }
+
+// Config of a Puller.
+type Config struct {
+	Client  kubernetes.Interface
+	Service internalapi.ImageManagerService
+	Events  *event.Recorder
+	Clock   clock.Clock
+	// Changed, if set, is called after the node got an image.
+	Changed func()
+}
+
+// Puller pulls several images at a time, and one that many pods want only once.
+type Puller struct {
+	Config
+	ctx context.Context
+	mu  sync.Mutex
 	// pulls under way by image and credentials.
 	pulls map[string]*pull
+}
+
+// New returns a Puller whose pulls end with ctx.
+func New(ctx context.Context, c Config) *Puller {
+	return &Puller{Config: c, ctx: ctx, pulls: map[string]*pull{}}
 }
 
 type pull struct {
@@ -49,35 +71,35 @@ func policy(c *v1.Container) v1.PullPolicy {
 	return v1.PullIfNotPresent
 }
 
-// ensure returns the runtime's reference of the container's image.
-func (im *images) ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Container) (string, error) {
-	k, image := im.k, c.Spec.Image
+// Ensure returns the runtime's reference of the container's image.
+func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Container) (string, error) {
+	image := c.Spec.Image
 	if image == "" || strings.ContainsAny(image, " \t\n") {
 		err := fmt.Errorf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format", image, image)
-		k.events.pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
-		return "", &imageError{"InvalidImageName", err}
+		im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
+		return "", &Error{"InvalidImageName", err}
 	}
 	spec := &runtimeapi.ImageSpec{Image: image, UserSpecifiedImage: image}
 	if policy(c.Spec) != v1.PullAlways {
-		st, err := k.Images.ImageStatus(ctx, spec, false)
+		st, err := im.Service.ImageStatus(ctx, spec, false)
 		if err != nil {
 			err = fmt.Errorf("Failed to inspect image %q: %w", image, err)
-			k.events.pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
-			return "", &imageError{"ImageInspectError", err}
+			im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
+			return "", &Error{"ImageInspectError", err}
 		}
 		if st != nil && st.Image != nil {
-			k.events.pod(pod, c, v1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", image))
+			im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", image))
 			return st.Image.Id, nil
 		}
 		if policy(c.Spec) == v1.PullNever {
 			err := fmt.Errorf("Container image %q is not present with pull policy of Never", image)
-			k.events.pod(pod, c, v1.EventTypeWarning, "ErrImageNeverPull", err.Error())
-			return "", &imageError{"ErrImageNeverPull", err}
+			im.Events.Pod(pod, c, v1.EventTypeWarning, "ErrImageNeverPull", err.Error())
+			return "", &Error{"ErrImageNeverPull", err}
 		}
 	}
 
-	k.events.pod(pod, c, v1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", image))
-	began := k.Clock.Now()
+	im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", image))
+	began := im.Clock.Now()
 	ref, err := im.pull(ctx, pod, spec)
 	if err != nil {
 		reason := "ErrImagePull"
@@ -87,25 +109,27 @@ func (im *images) ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 		case errors.Is(err, crierrors.ErrSignatureValidationFailed), strings.Contains(err.Error(), crierrors.ErrSignatureValidationFailed.Error()):
 			reason = "SignatureValidationFailed"
 		}
-		k.events.pod(pod, c, v1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", image, err))
-		k.events.pod(pod, c, v1.EventTypeWarning, "Failed", "Error: "+reason)
-		return "", &imageError{reason, err}
+		im.Events.Pod(pod, c, v1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", image, err))
+		im.Events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: "+reason)
+		return "", &Error{reason, err}
 	}
-	took := k.Clock.Now().Sub(began).Truncate(time.Millisecond)
+	took := im.Clock.Now().Sub(began).Truncate(time.Millisecond)
 	text := fmt.Sprintf("Successfully pulled image %q in %s (%s including waiting).", image, took, took)
-	if st, err := k.Images.ImageStatus(ctx, spec, false); err == nil && st != nil && st.Image != nil {
+	if st, err := im.Service.ImageStatus(ctx, spec, false); err == nil && st != nil && st.Image != nil {
 		ref = st.Image.Id
 		text += fmt.Sprintf(" Image size: %d bytes.", st.Image.Size)
 	}
-	k.events.pod(pod, c, v1.EventTypeNormal, "Pulled", text)
-	k.imagesChanged()
+	im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulled", text)
+	if im.Changed != nil {
+		im.Changed()
+	}
 	return ref, nil
 }
 
 // pull gets an image with the pod's credentials, joining a pull of the same
 // image that is under way. The pull ends early once nobody waits for it.
-func (im *images) pull(ctx context.Context, pod *v1.Pod, spec *runtimeapi.ImageSpec) (string, error) {
-	auths, err := im.k.credentials(ctx, pod, spec.Image)
+func (im *Puller) pull(ctx context.Context, pod *v1.Pod, spec *runtimeapi.ImageSpec) (string, error) {
+	auths, err := im.credentials(ctx, pod, spec.Image)
 	if err != nil {
 		return "", err
 	}
@@ -116,7 +140,7 @@ func (im *images) pull(ctx context.Context, pod *v1.Pod, spec *runtimeapi.ImageS
 	im.mu.Lock()
 	p := im.pulls[key]
 	if p == nil {
-		pctx, cancel := context.WithCancel(im.k.ctx)
+		pctx, cancel := context.WithCancel(im.ctx)
 		p = &pull{done: make(chan struct{}), cancel: cancel}
 		im.pulls[key] = p
 		go func() {
@@ -150,13 +174,13 @@ func (im *images) pull(ctx context.Context, pod *v1.Pod, spec *runtimeapi.ImageS
 }
 
 // fetch tries the credentials in turn, and none if there are none.
-func (im *images) fetch(ctx context.Context, spec *runtimeapi.ImageSpec, auths []*runtimeapi.AuthConfig) (string, error) {
+func (im *Puller) fetch(ctx context.Context, spec *runtimeapi.ImageSpec, auths []*runtimeapi.AuthConfig) (string, error) {
 	if len(auths) == 0 {
-		return im.k.Images.PullImage(ctx, spec, nil, nil)
+		return im.Service.PullImage(ctx, spec, nil, nil)
 	}
 	var errs []error
 	for _, a := range auths {
-		ref, err := im.k.Images.PullImage(ctx, spec, a, nil)
+		ref, err := im.Service.PullImage(ctx, spec, a, nil)
 		if err == nil {
 			return ref, nil
 		}
