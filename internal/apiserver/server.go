@@ -168,6 +168,8 @@ type kind struct {
 	// begin, if set, takes what a write needs beyond the object itself (a
 	// Service's addresses) and completes obj; finish is told the write's fate.
 	begin func(obj, old runtime.Object, dryRun bool) (finish func(error), err error)
+	// stamp states who creates an object, where that is part of it.
+	stamp func(obj runtime.Object, u user.Info)
 	// release gives it back when the object is gone.
 	release func(last runtime.Object)
 }
@@ -237,6 +239,9 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("apiserver: %w", err)
 		}
 		s.services, k.begin, k.release = a, a.begin, a.release
+	}
+	if k := s.byName[schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}]; k != nil {
+		k.stamp = stampRequest
 	}
 	s.gauges()
 	s.handler = s.chain()

@@ -91,6 +91,9 @@ func (w *write) prepare(obj, old runtime.Object) {
 		if s.Create != nil {
 			s.Create(obj)
 		}
+		if w.kind.stamp != nil {
+			w.kind.stamp(obj, w.user)
+		}
 	case w.subresource == "" || w.subresource == "scale":
 		if s.Update != nil {
 			s.Update(obj, old)
