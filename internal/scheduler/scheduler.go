@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -109,7 +110,15 @@ func New(c Config) *Scheduler {
 		UpdateFunc: func(_, obj any) { s.onPod(obj.(*v1.Pod)) },
 		DeleteFunc: func(obj any) { deleted(obj, s.onPodGone) },
 	})
-	s.synced = append(s.synced, core.Namespaces().Informer().HasSyncedChecker())
+	s.follow(core.Namespaces().Informer(), cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(old, obj any) {
+			if !maps.Equal(old.(*v1.Namespace).Labels, obj.(*v1.Namespace).Labels) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.helps(nil)
+			}
+		},
+	})
 	return s
 }
 
@@ -145,7 +154,7 @@ func (s *Scheduler) Ready(ctx context.Context) error {
 // Run schedules pods until ctx ends, and returns nil when the bindings that
 // were under way have ended too. It may be called once.
 func (s *Scheduler) Run(ctx context.Context) error {
-	if !cache.WaitFor(ctx, "scheduler", s.synced...) {
+	if !cache.WaitFor(ctx, "", s.synced...) {
 		return nil
 	}
 	close(s.ready)
