@@ -80,8 +80,9 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 	c.release = release
 	defer func() {
 		if err != nil {
-			release()
+			// The mounts come off before their layers are given free.
 			err = errors.Join(err, r.dropContainerFiles(c.id))
+			c.release()
 		}
 	}()
 	state := r.statePath("containers", c.id)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,9 +52,8 @@ func (r *Runtime) execProcess(c *container, x execution) (json.RawMessage, error
 		NoNewPrivileges: sc.GetNoNewPrivs() && !sc.GetPrivileged(),
 		User:            processUser(c.user.Linux),
 	}
-	if x.tty {
-		// Before the command, so that it is there from the first look.
-		p.Env = append([]string{"TERM=xterm"}, p.Env...)
+	if x.tty && !slices.ContainsFunc(p.Env, func(v string) bool { return strings.HasPrefix(v, "TERM=") }) {
+		p.Env = append(p.Env, "TERM=xterm")
 	}
 	return json.Marshal(p)
 }

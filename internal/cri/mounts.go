@@ -143,6 +143,7 @@ func (r *Runtime) mountImage(c *container, i int, m *runtimeapi.Mount) (string, 
 	}
 	own := c.release
 	c.release = func() { own(); release() }
+	c.layers = slices.Concat(c.layers, img.Layers)
 	target := r.runPath("containers", c.id, "image-"+strconv.Itoa(i))
 	if err := os.Mkdir(target, 0o755); err != nil {
 		return "", err

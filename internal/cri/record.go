@@ -60,7 +60,7 @@ type container struct {
 	created time.Time                   // fixed
 	image   string                      // fixed: the image's ID
 	ref     string                      // fixed: the image's digest by name, or its ID
-	layers  []string                    // fixed: chain IDs
+	layers  []string                    // fixed: chain IDs, also of images it mounts
 	user    *runtimeapi.ContainerUser   // fixed
 	signal  string                      // fixed: how it wants to be stopped
 	release func()                      // gives the layers free

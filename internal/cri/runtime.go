@@ -134,10 +134,12 @@ func (r *Runtime) startSupervisor(ctx context.Context) error {
 	return nil
 }
 
+func (r *Runtime) supervisorCgroup() string { return filepath.Join(r.cfg.CgroupParent, "supervisor") }
+
 // supervisorCgroups are where the supervisor goes, so that it neither counts
 // for this process nor ends with its cgroup.
 func (r *Runtime) supervisorCgroups() []string {
-	cgroup := filepath.Join(r.cfg.CgroupParent, "supervisor")
+	cgroup := r.supervisorCgroup()
 	if r.host.unified {
 		return r.host.cgroupDirs(cgroup)
 	}
@@ -310,6 +312,10 @@ func (r *Runtime) clean(ctx context.Context) {
 	containers := slices.Collect(maps.Values(r.containers))
 	sandboxes := slices.Collect(maps.Values(r.sandboxes))
 	r.mu.Unlock()
+	// One that hangs, or that this process cannot reach, would hold on to all.
+	if err := r.killCgroup(ctx, r.supervisorCgroup()); err != nil {
+		r.log.Warn("the former supervisor stays", "error", err)
+	}
 	var wg sync.WaitGroup
 	for _, c := range containers {
 		wg.Go(func() {
@@ -421,12 +427,10 @@ func killAndWait(ctx context.Context, pid int) error {
 	if err != nil {
 		return err
 	}
-	waited := false
 	// The descriptor becomes readable at the process's end.
-	err = raw.Read(func(uintptr) bool {
-		done := waited || unix.Kill(pid, 0) == unix.ESRCH
-		waited = true
-		return done
+	err = raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && err != unix.EINTR
 	})
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
