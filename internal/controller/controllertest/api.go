@@ -284,8 +284,11 @@ func (a *API) remove(act clienttesting.Action) (bool, runtime.Object, error) {
 	if opts.GracePeriodSeconds != nil {
 		extra += fmt.Sprintf(" grace=%d", *opts.GracePeriodSeconds)
 	}
-	a.note("delete %s%s", pathOf(act, d.GetName()), extra)
-	return true, nil, a.delete(act.GetResource(), act.GetNamespace(), d.GetName(), opts)
+	err := a.delete(act.GetResource(), act.GetNamespace(), d.GetName(), opts)
+	if err == nil {
+		a.note("delete %s%s", pathOf(act, d.GetName()), extra)
+	}
+	return true, nil, err
 }
 
 // delete does what the API server does to one object.
@@ -301,6 +304,9 @@ func (a *API) delete(gvr schema.GroupVersionResource, ns, name string, opts meta
 	}
 	if p := opts.Preconditions; p != nil && p.UID != nil && *p.UID != o.GetUID() {
 		return apierrors.NewConflict(gvr.GroupResource(), name, fmt.Errorf("uid differs"))
+	}
+	if p := opts.Preconditions; p != nil && p.ResourceVersion != nil && *p.ResourceVersion != o.GetResourceVersion() {
+		return apierrors.NewConflict(gvr.GroupResource(), name, fmt.Errorf("version differs"))
 	}
 	add := func(f string) {
 		for _, g := range o.GetFinalizers() {
