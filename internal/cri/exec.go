@@ -121,6 +121,8 @@ func (r *Runtime) exec(ctx context.Context, id string, x execution) (int, error)
 	}
 	exit, err := p.Wait(ctx)
 	if err != nil {
+		ends.giveUp()
+		outputs.Wait()
 		return 0, err
 	}
 	// Children of the process may hold its streams open for good.
@@ -201,11 +203,11 @@ func (p *pipes) close() {
 }
 
 // bounded keeps the beginning of what is written to it.
-type bounded struct{ bytes.Buffer }
+type bounded struct{ kept bytes.Buffer }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxSyncOutput - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(len(p), room)])
+	if room := maxSyncOutput - b.kept.Len(); room > 0 {
+		b.kept.Write(p[:min(len(p), room)])
 	}
 	return len(p), nil
 }
@@ -225,7 +227,7 @@ func (r *Runtime) ExecSync(ctx context.Context, id string, cmd []string, timeout
 	switch {
 	case err == nil && code != 0:
 		err = utilexec.CodeExitError{
-			Err:  fmt.Errorf("command '%s' exited with %d: %s", strings.Join(cmd, " "), code, stderr.Bytes()),
+			Err:  fmt.Errorf("command '%s' exited with %d: %s", strings.Join(cmd, " "), code, stderr.kept.Bytes()),
 			Code: code,
 		}
 	case err != nil && run.Err() != nil && ctx.Err() == nil:
@@ -233,5 +235,5 @@ func (r *Runtime) ExecSync(ctx context.Context, id string, cmd []string, timeout
 	case err != nil:
 		err = fmt.Errorf("failed to exec in container: %w", err)
 	}
-	return stdout.Bytes(), stderr.Bytes(), err
+	return stdout.kept.Bytes(), stderr.kept.Bytes(), err
 }

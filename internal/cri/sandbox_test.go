@@ -101,11 +101,16 @@ func TestNamespaces(t *testing.T) {
 				c.LogDirectory = t.TempDir()
 				c.Linux.SecurityContext.NamespaceOptions = tc.options
 			})
-			var logs [2]string
+			var logs [2]string // of namespaces
 			for i, name := range []string{"a", "b"} {
-				c := b.config(name, "ids")
+				// Both live at once: a namespace's number is used again when it ends.
+				c := b.config(name, "sleep")
 				c.Linux.SecurityContext.NamespaceOptions = tc.options
-				_, logs[i] = b.run(pod, c)
+				out, _, err := b.ExecSync(b.ctx, b.start(pod, c), []string{"/guest", "ids"}, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				logs[i] = string(out)
 			}
 			if got := shares(logs[0], logs[1]); got != tc.withPod {
 				t.Errorf("containers share %q, want %q", got, tc.withPod)
