@@ -21,6 +21,7 @@ import (
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
 
+	"github.com/gorilla/websocket"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -666,5 +667,77 @@ func TestProxy(t *testing.T) {
 	response, body := c.get(ns+"pods/back/proxy/away", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}})
 	if response.StatusCode != 500 || !strings.Contains(body, "not permitted") {
 		t.Errorf("redirected upgrade: %d %s", response.StatusCode, body)
+	}
+}
+
+// WebSockets of protocols that the other side understands go straight through:
+// to what runs in a pod, and to a kubelet.
+func TestWebSocketsPassThrough(t *testing.T) {
+	upgrader := websocket.Upgrader{Subprotocols: []string{"echo"}}
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		socket, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer socket.Close()
+		for {
+			kind, message, err := socket.ReadMessage()
+			if err != nil {
+				return
+			}
+			socket.WriteMessage(kind, append([]byte(r.URL.Path+" "), message...))
+		}
+	}))
+	defer backend.Close()
+	_, port, _ := net.SplitHostPort(backend.Listener.Addr().String())
+	c := newCluster(t, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "back"}, Status: corev1.PodStatus{PodIP: "10.0.0.1"}})
+	dial := func(path, protocol string) *websocket.Conn {
+		t.Helper()
+		d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: c.pki.CAPool()}, Subprotocols: []string{protocol}}
+		socket, response, err := d.DialContext(t.Context(), strings.Replace(c.url, "https", "wss", 1)+path, nil)
+		if err != nil {
+			t.Fatalf("%s: %v %v", path, err, response)
+		}
+		if socket.Subprotocol() != protocol {
+			t.Errorf("%s: protocol %q", path, socket.Subprotocol())
+		}
+		return socket
+	}
+
+	socket := dial("/api/v1/namespaces/default/pods/back:"+port+"/proxy/ws", "echo")
+	for _, text := range []string{"one", "two"} {
+		socket.WriteMessage(websocket.TextMessage, []byte(text))
+		if _, got, err := socket.ReadMessage(); err != nil || string(got) != "/ws "+text {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	socket.Close()
+
+	socket = dial(web+"/exec?command=both&stdout=true&stderr=true", "v4.channel.k8s.io")
+	defer socket.Close()
+	var told [channels]string
+	for {
+		_, message, err := socket.ReadMessage()
+		if err != nil {
+			break
+		}
+		told[message[0]] += string(message[1:])
+	}
+	if told[stdout] != "to stdout in app" || told[stderr] != "to stderr" || !strings.Contains(told[status], `"Success"`) {
+		t.Errorf("channels say %q", told)
+	}
+
+	// Two ports, each with a channel for data and one for errors.
+	socket = dial(web+"/portforward?ports=80,90", "v4.channel.k8s.io")
+	defer socket.Close()
+	socket.WriteMessage(websocket.BinaryMessage, append([]byte{2}, "hello"...))
+	for {
+		_, message, err := socket.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if message[0] == 2 && strings.Contains(string(message), "hello to port 90") {
+			break
+		}
 	}
 }
