@@ -22,13 +22,13 @@ func only(r rbacv1.PolicyRule, names ...string) rbacv1.PolicyRule {
 	return r
 }
 
-const (
-	read  = "get list watch"
-	write = "create update patch delete"
-)
+const read = "get list watch"
 
-var events = rule("create update patch", "", "events") // never changed
-var newEvents = rule("create update patch", "events.k8s.io", "events")
+// Whoever does something may tell of it, in either group. Never changed.
+var (
+	events    = rule("create update patch", "", "events")
+	newEvents = rule("create update patch", "events.k8s.io", "events")
+)
 
 // builtin returns the grants that every cluster has: those of everybody, of
 // the node agents, of the scheduler and of each controller, as narrow as
