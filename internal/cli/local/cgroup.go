@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -143,19 +144,31 @@ func (cg *cgroups) dirs(path string) []string {
 	return all
 }
 
-// pids returns every process at and below a cgroup.
+// pids returns every process at and below a cgroup, without those that have
+// ended and whose parent has not looked yet.
 func (cg *cgroups) pids(path string) []int {
 	var pids []int
 	for _, dir := range cg.dirs(path) {
 		data, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 		for _, f := range strings.Fields(string(data)) {
-			if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
+			if pid, err := strconv.Atoi(f); err == nil && pid > 0 && !ended(pid) {
 				pids = append(pids, pid)
 			}
 		}
 	}
 	slices.Sort(pids)
 	return slices.Compact(pids)
+}
+
+// ended tells whether a process is a zombie or gone.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	// The state follows the name, which is in parentheses and may hold some.
+	i := bytes.LastIndexByte(stat, ')')
+	return i >= 0 && i+2 < len(stat) && (stat[i+2] == 'Z' || stat[i+2] == 'X')
 }
 
 // kill ends every process at and below a cgroup, and waits until they are gone.
