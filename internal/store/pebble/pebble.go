@@ -77,6 +77,9 @@ var _ store.Store = (*Store)(nil)
 // found beside it was never used and is removed.
 const birthMark = "CREATING"
 
+// probeFile is only there while a store is being opened.
+const probeFile = "PROBE"
+
 // Open opens the store in the directory, or creates it. The errors say what is
 // wrong with the directory: in use by another process, damaged, or not a store.
 func Open(c Config) (_ *Store, err error) {
@@ -194,10 +197,10 @@ func (s *Store) openLocked(c Config, lock *pebble.Lock) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.disk.probe(); err != nil {
+		return err
+	}
 	if !born {
-		if s.disk.short(false) {
-			return store.ErrNoSpace
-		}
 		if err := writeBirthMark(c.FS, c.Dir); err != nil {
 			return err
 		}
@@ -266,7 +269,7 @@ func prepare(fs vfs.FS, dir string) (born bool, err error) {
 		return false, nil
 	}
 	for _, name := range names {
-		if name == "LOCK" || name == "lost+found" {
+		if name == "LOCK" || name == "lost+found" || name == probeFile {
 			continue
 		}
 		desc, err := pebble.Peek(dir, fs)

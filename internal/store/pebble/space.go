@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/utils/clock"
+
+	"clipper/internal/store"
 )
 
 const (
@@ -58,6 +61,24 @@ func (d *diskFS) short(deletion bool) bool {
 		}
 	}
 	return d.stalled()
+}
+
+// probe fails if the disk is too full to open a store, which would wait. It
+// writes a little, since not every file system tells of its limits.
+func (d *diskFS) probe() error {
+	if d.short(true) {
+		return store.ErrNoSpace
+	}
+	name := d.FS.PathJoin(d.dir, probeFile)
+	f, err := d.FS.Create(name, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		_, err = f.Write(make([]byte, 64<<10))
+		err = errors.Join(err, f.Close(), d.FS.Remove(name))
+	}
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", store.ErrNoSpace, err)
+	}
+	return err
 }
 
 // stalled tells whether operations wait for space, and has them look again:

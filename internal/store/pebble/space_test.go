@@ -138,6 +138,40 @@ func TestCloseOnFullDisk(t *testing.T) {
 	}
 }
 
+// TestOpenOnFullDisk fails rather than waits, and leaves nothing behind that
+// keeps it from succeeding with space again.
+func TestOpenOnFullDisk(t *testing.T) {
+	for _, filled := range []bool{false, true} {
+		fs := newFullFS()
+		if filled {
+			s := mustOpen(t, Config{Dir: "/store", FS: fs})
+			if _, err := s.Apply(context.Background(), store.Write{Key: "/a", Value: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fs.full.Store(true)
+		for range 2 {
+			if s, err := Open(Config{Dir: "/store", FS: fs}); err == nil {
+				s.Close()
+				t.Fatal("Open succeeded")
+			} else if !errors.Is(err, store.ErrNoSpace) {
+				t.Errorf("Open: %v", err)
+			}
+		}
+		fs.full.Store(false)
+		s := mustOpen(t, Config{Dir: "/store", FS: fs})
+		if _, err := s.Get(context.Background(), "/a"); (err == nil) != filled {
+			t.Errorf("Get: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestReserve refuses writes, and then deletions too, before the disk is full.
 func TestReserve(t *testing.T) {
 	fs := vfs.NewMem()
