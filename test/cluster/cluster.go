@@ -202,7 +202,9 @@ func (c *Cluster) dumpLog() {
 // pids returns the processes in a cgroup of the cluster's first node and below.
 func (c *Cluster) pids(cgroup string) []int {
 	seen := map[int]bool{}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/clipper/", "/sys/fs/cgroup/clipper/"} {
+	// One hierarchy of v1 is enough, and just this one tells the server from
+	// the supervisor that it started.
+	for _, pattern := range []string{"/sys/fs/cgroup/pids/clipper/", "/sys/fs/cgroup/clipper/"} {
 		dirs, _ := filepath.Glob(pattern + filepath.Join(c.Name, c.Node(), cgroup))
 		for _, dir := range dirs {
 			_ = filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {

@@ -160,6 +160,20 @@ func (cg *cgroups) pids(path string) []int {
 	return slices.Compact(pids)
 }
 
+// members returns the processes in a part of a node. The runtime moves its
+// supervisor out of the server's cgroup only in the hierarchies that matter to
+// it, so just one of these tells who belongs where.
+func (cg *cgroups) members(path string) []int {
+	for _, controller := range []string{"pids", "memory", "systemd"} {
+		for _, root := range cg.v1 {
+			if filepath.Base(root) == controller {
+				return (&cgroups{v1: []string{root}}).pids(path)
+			}
+		}
+	}
+	return cg.pids(path)
+}
+
 // ended tells whether a process is a zombie or gone.
 func ended(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

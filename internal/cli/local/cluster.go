@@ -209,7 +209,7 @@ func (c *Cluster) Processes() (map[string]bool, error) {
 	}
 	running := map[string]bool{}
 	for _, n := range c.Nodes {
-		running[n] = len(cg.pids(c.nodeCgroup(n)+"/"+serverCgroup)) > 0
+		running[n] = len(cg.members(c.nodeCgroup(n)+"/"+serverCgroup)) > 0
 	}
 	return running, nil
 }

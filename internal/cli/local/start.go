@@ -101,7 +101,7 @@ func Start(ctx context.Context, d Dirs, o Options) (*Cluster, error) {
 		return nil, err
 	}
 	for _, n := range c.Nodes {
-		if len(cg.pids(c.nodeCgroup(n)+"/"+serverCgroup)) > 0 {
+		if len(cg.members(c.nodeCgroup(n)+"/"+serverCgroup)) > 0 {
 			continue
 		}
 		if err := c.startNode(ctx, cg, n, o); err != nil {
@@ -185,7 +185,7 @@ func (c *Cluster) startNode(ctx context.Context, cg *cgroups, node string, o Opt
 	cmd.ExtraFiles = []*os.File{ReadyFD - 3: told, ListenFD - 3: socket}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	join := 0
-	if pids := cg.pids(c.nodeCgroup(node) + "/" + supervisorCgroup); len(pids) > 0 {
+	if pids := cg.members(c.nodeCgroup(node) + "/" + supervisorCgroup); len(pids) > 0 {
 		join = pids[0]
 	} else if err := cg.kill(c.nodeCgroup(node)); err != nil {
 		// Containers without the process that held them cannot be resumed.

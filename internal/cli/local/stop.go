@@ -33,7 +33,7 @@ func Stop(ctx context.Context, d Dirs, name string) error {
 // ask lets the nodes' own processes end in order, which syncs their state.
 func (c *Cluster) ask(ctx context.Context, cg *cgroups) {
 	for _, n := range slices.Backward(c.Nodes) {
-		for _, pid := range cg.pids(c.nodeCgroup(n) + "/" + serverCgroup) {
+		for _, pid := range cg.members(c.nodeCgroup(n) + "/" + serverCgroup) {
 			fd, err := unix.PidfdOpen(pid, 0)
 			if err != nil {
 				continue
