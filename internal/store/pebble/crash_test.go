@@ -213,6 +213,34 @@ func TestRevisionAfterCrash(t *testing.T) {
 	}
 }
 
+// TestLazyRevisionsAreReserved loses power when nothing but lazy writes were
+// made, more of them than are reserved at once.
+func TestLazyRevisionsAreReserved(t *testing.T) {
+	for _, writes := range []int{1, reserveAhead, 2*reserveAhead + 1} {
+		fs := vfs.NewCrashableMem()
+		s := mustOpen(t, Config{Dir: "/store", FS: fs, HistoryKept: -1})
+		var last int64
+		for n := range writes {
+			revision, err := s.Apply(context.Background(), store.Write{Key: fmt.Sprint("/", n), Value: []byte("x"), Lazy: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = revision
+		}
+		crashed := fs.CrashClone(vfs.CrashCloneCfg{})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, Config{Dir: "/store", FS: crashed})
+		if s.Revision() < last {
+			t.Errorf("after %d writes: the store is at revision %d, and %d was handed out", writes, s.Revision(), last)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestCrashAtBirth cuts the creation of a store short at every sync.
 func TestCrashAtBirth(t *testing.T) {
 	for step := range 40 {
