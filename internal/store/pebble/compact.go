@@ -46,18 +46,28 @@ func (c *committer) markHistory(now time.Time, revision int64) (forget int64) {
 // for long enough. An idle store keeps what it has.
 func (s *Store) tidy() {
 	forget := s.commits.markHistory(s.clock.Now(), s.commits.revision)
-	if forget == 0 || !s.tidying.CompareAndSwap(false, true) {
+	if forget == 0 {
 		return
 	}
-	s.loops.Add(1)
-	go func() {
-		defer s.loops.Done()
-		defer s.tidying.Store(false)
+	s.tidyTo.Store(forget)
+	if s.tidying.CompareAndSwap(false, true) {
+		s.loops.Go(s.tidyUp)
+	}
+}
+
+func (s *Store) tidyUp() {
+	for {
+		forget := s.tidyTo.Load()
 		err := s.Compact(s.ending, forget)
 		if err != nil && s.ending.Err() == nil && !errors.Is(err, store.ErrNoSpace) {
 			s.log.Error("store: forgetting old revisions failed", "err", err)
 		}
-	}()
+		s.tidying.Store(false)
+		// What was asked for meanwhile found this one at work.
+		if s.tidyTo.Load() == forget || !s.tidying.CompareAndSwap(false, true) {
+			return
+		}
+	}
 }
 
 // Compact implements store.Store. What was compacted before is not an error.

@@ -69,6 +69,7 @@ type Store struct {
 	watches   watches
 	compactMu sync.Mutex
 	tidying   atomic.Bool
+	tidyTo    atomic.Int64 // the revision before which all may be forgotten
 }
 
 var _ store.Store = (*Store)(nil)
