@@ -116,7 +116,7 @@ func (p *process) server() (*api, error) {
 		return nil, err
 	}
 	rules := auth.NewRules(found, found)
-	toKubelets, err := pki.ClientTLS(auth.APIServerToKubelet, auth.Masters)
+	toKubelets, err := pki.ClientTLS(auth.APIServerToKubelet)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +175,7 @@ func (p *process) server() (*api, error) {
 		return nil, err
 	}
 	a.informers = informer.New(rows, a.source, own)
+	p.group.Add(run.Part{Name: "add-ons", Run: func(ctx context.Context) error { return addons(ctx, own, s.ServiceCIDR) }})
 	if err := p.controllers(a); err != nil {
 		return nil, err
 	}

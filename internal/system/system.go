@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"clipper/internal/config"
@@ -50,6 +51,8 @@ func start(ctx context.Context, c *config.Config, version string, tell *Teller) 
 		log:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		group: run.Group{StopWithin: stopWithin},
 	}
+	// What client-go has to say is about its own inside, unless it is a warning.
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	for _, dir := range []string{c.StateDir, c.RunDir} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
