@@ -12,6 +12,7 @@ import (
 	"clipper/internal/controller/deployment"
 	"clipper/internal/controller/endpoints"
 	"clipper/internal/controller/endpointslice"
+	"clipper/internal/controller/garbage"
 	"clipper/internal/controller/namespace"
 	"clipper/internal/controller/nodelifecycle"
 	"clipper/internal/controller/podgc"
@@ -54,6 +55,10 @@ var controllers = []struct {
 	{"replication-controller", plain(replicationcontroller.New)},
 	{"endpointslice-controller", plain(endpointslice.New)},
 	{"endpoint-controller", plain(endpoints.New)},
+	{"generic-garbage-collector", func(c controller.Config, cfg *rest.Config, _ []byte) (controller.Controller, error) {
+		m, err := metadata.NewForConfig(cfg)
+		return garbage.New(garbage.Config{Config: c, Metadata: m}), err
+	}},
 	{"node-controller", plain(nodelifecycle.New)},
 	{"pod-garbage-collector", plain(podgc.New)},
 	{"resourcequota-controller", plain(resourcequota.New)},
