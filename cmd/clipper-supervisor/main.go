@@ -53,6 +53,10 @@ func run(root, cgroups string, log *slog.Logger) error {
 		return fmt.Errorf("-root is needed: the directory for the state of running containers")
 	}
 	logrus.SetLevel(logrus.WarnLevel)
+	// It was started by a descriptor's number, which ps would show.
+	if err := os.WriteFile("/proc/self/comm", []byte("clipper-supervisor"), 0); err != nil {
+		log.Warn("supervisor has no name", "error", err)
+	}
 	unix.Umask(0o022)
 	// Processes that outlive their parent in a shared PID namespace come here.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {

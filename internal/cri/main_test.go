@@ -101,7 +101,7 @@ func inside(m *testing.M) int {
 
 // bench is a runtime in directories of its own.
 type bench struct {
-	*testing.T
+	testing.TB
 	*Runtime
 	ctx    context.Context
 	cfg    Config
@@ -133,7 +133,7 @@ func (w *wired) Teardown(_ context.Context, id string) error {
 	return nil
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	tools := os.Getenv(insideEnv)
 	dir := t.TempDir()
@@ -145,7 +145,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	cgroup := "/" + filepath.Base(tools) + "/" + strings.NewReplacer("/", "-", " ", "-").Replace(t.Name())
-	b := &bench{T: t, image: "docker.io/library/guest:latest", cfg: Config{
+	b := &bench{TB: t, image: "docker.io/library/guest:latest", cfg: Config{
 		StateDir:       dir,
 		RunDir:         run,
 		Network:        &wired{pods: map[string]Sandbox{}},
@@ -155,7 +155,7 @@ func newBench(t *testing.T) *bench {
 		Logger:         slog.New(slog.NewTextHandler(testWriter{t}, nil)),
 	}}
 	var cancel context.CancelFunc
-	b.ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
+	b.ctx, cancel = context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(func() {
 		defer cancel()
 		b.shutdown()
@@ -172,7 +172,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(p []byte) (int, error) {
 	w.t.Log(strings.TrimSpace(string(p)))
@@ -420,7 +420,7 @@ func (b *bench) wrote(id, text string) {
 }
 
 // guestArchive is a docker-archive of an image that holds the guest.
-func guestArchive(t *testing.T, program string) []byte {
+func guestArchive(t testing.TB, program string) []byte {
 	t.Helper()
 	guest, err := os.ReadFile(program)
 	if err != nil {
@@ -462,7 +462,7 @@ type entry struct {
 	data     string
 }
 
-func tarOf(t *testing.T, entries ...entry) []byte {
+func tarOf(t testing.TB, entries ...entry) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
