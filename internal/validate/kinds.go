@@ -8,6 +8,11 @@ import (
 func kinds() map[schema.GroupResource]*rules {
 	core := func(name string) schema.GroupResource { return schema.GroupResource{Resource: name} }
 	return map[schema.GroupResource]*rules{
-		core("configmaps"): configMapRules,
+		core("configmaps"):             configMapRules,
+		core("persistentvolumeclaims"): claimRules,
+		core("pods"):                   podRules,
+		core("secrets"):                secretRules,
+		{Group: "storage.k8s.io", Resource: "csidrivers"}: csiDriverRules,
+		{Group: "storage.k8s.io", Resource: "csinodes"}:   csiNodeRules,
 	}
 }

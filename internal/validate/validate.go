@@ -17,52 +17,55 @@ import (
 // rules are one kind's. What is nil is not checked beyond the metadata.
 type rules struct {
 	// create judges a new object; update one that replaces old.
-	create func(obj runtime.Object) field.ErrorList
-	update func(obj, old runtime.Object) field.ErrorList
+	create func(e *problems, obj runtime.Object)
+	update func(e *problems, obj, old runtime.Object)
 	// subresources judge a write through a subresource, by its name.
-	subresources map[string]func(obj, old runtime.Object) field.ErrorList
+	subresources subresources
 	// warnings are for what is allowed, but seldom meant. old is nil for a new object.
 	warnings func(obj, old runtime.Object) []string
 	// name returns what is wrong with a name; nil is a DNS subdomain.
 	name func(name string, prefix bool) []string
 }
 
+type subresources = map[string]func(e *problems, obj, old runtime.Object)
+
 // Rules are those of all kinds.
 type Rules struct {
+	table  *scheme.Table
 	byKind map[schema.GroupResource]*rules
 }
 
 // New returns the rules of the table's kinds.
-func New(*scheme.Table) *Rules { return &Rules{byKind: kinds()} }
+func New(t *scheme.Table) *Rules { return &Rules{table: t, byKind: kinds()} }
 
 // Create returns what is wrong with a new object, and warnings.
 func (v *Rules) Create(r *scheme.Resource, obj runtime.Object) (field.ErrorList, []string) {
 	k := v.of(r)
-	errs := createMeta(r, k, obj)
+	e := problems{createMeta(r, k, obj)}
 	if k.create != nil {
-		errs = append(errs, k.create(obj)...)
+		k.create(&e, obj)
 	}
-	return errs, k.warn(obj, nil)
+	return e.list, k.warn(obj, nil)
 }
 
 // Update returns what is wrong with an object that replaces old, and warnings.
 func (v *Rules) Update(r *scheme.Resource, obj, old runtime.Object) (field.ErrorList, []string) {
 	k := v.of(r)
-	errs := updateMeta(obj, old)
+	e := problems{updateMeta(obj, old)}
 	if k.update != nil {
-		errs = append(errs, k.update(obj, old)...)
+		k.update(&e, obj, old)
 	}
-	return errs, k.warn(obj, old)
+	return e.list, k.warn(obj, old)
 }
 
 // UpdateSubresource returns what is wrong with a write through a subresource
 // that reads and writes the object.
 func (v *Rules) UpdateSubresource(r *scheme.Resource, subresource string, obj, old runtime.Object) (field.ErrorList, []string) {
-	errs := updateMeta(obj, old)
+	e := problems{updateMeta(obj, old)}
 	if f := v.of(r).subresources[subresource]; f != nil {
-		errs = append(errs, f(obj, old)...)
+		f(&e, obj, old)
 	}
-	return errs, nil
+	return e.list, nil
 }
 
 var none = &rules{} // never changed
@@ -82,11 +85,24 @@ func (k *rules) warn(obj, old runtime.Object) []string {
 }
 
 // rule adapts a rule of one type.
-func rule[T runtime.Object](f func(T) field.ErrorList) func(runtime.Object) field.ErrorList {
-	return func(obj runtime.Object) field.ErrorList { return f(obj.(T)) }
+func rule[T runtime.Object](f func(*problems, T)) func(*problems, runtime.Object) {
+	return func(e *problems, obj runtime.Object) { f(e, obj.(T)) }
 }
 
 // change adapts a rule of one type for updates.
-func change[T runtime.Object](f func(obj, old T) field.ErrorList) func(obj, old runtime.Object) field.ErrorList {
-	return func(obj, old runtime.Object) field.ErrorList { return f(obj.(T), old.(T)) }
+func change[T runtime.Object](f func(e *problems, obj, old T)) func(e *problems, obj, old runtime.Object) {
+	return func(e *problems, obj, old runtime.Object) { f(e, obj.(T), old.(T)) }
+}
+
+// same adapts a rule that holds for new objects to those that replace others.
+func same[T runtime.Object](f func(*problems, T)) func(e *problems, obj, old runtime.Object) {
+	return func(e *problems, obj, _ runtime.Object) { f(e, obj.(T)) }
+}
+
+// warning adapts warnings of one type. old is the type's zero for a new object.
+func warning[T runtime.Object](f func(obj, old T) []string) func(obj, old runtime.Object) []string {
+	return func(obj, old runtime.Object) []string {
+		was, _ := old.(T)
+		return f(obj.(T), was)
+	}
 }

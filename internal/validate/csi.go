@@ -1,0 +1,116 @@
+package validate
+
+import (
+	"fmt"
+
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// longestDriver is how long a CSI driver's name may be, after CSI's own rule.
+const longestDriver = 63
+
+func csiDriverName(e *problems, name string, at *field.Path, child string) {
+	if !e.given(at, child, name) {
+		return
+	}
+	if len(name) > longestDriver {
+		e.add(field.TooLong(at.Child(child), "", longestDriver))
+	}
+	lower := make([]byte, len(name))
+	for i := range len(name) {
+		lower[i] = name[i]
+		if c := name[i]; c >= 'A' && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	e.texts(at.Child(child), name, validation.IsDNS1123Subdomain(string(lower)))
+}
+
+var csiDriverRules = &rules{ // never changed
+	create: rule(csiDriver),
+	update: change(csiDriverUpdate),
+}
+
+func csiDriver(e *problems, d *storagev1.CSIDriver) {
+	csiDriverName(e, d.Name, metadata, "name")
+	if d.Spec.AttachRequired == nil {
+		e.required(specPath.Child("attachedRequired"), "")
+	}
+	if d.Spec.PodInfoOnMount == nil {
+		e.required(specPath.Child("podInfoOnMount"), "")
+	}
+	if d.Spec.StorageCapacity == nil {
+		e.required(specPath.Child("storageCapacity"), "")
+	}
+	optionalOneOf(e, specPath, "fsGroupPolicy", d.Spec.FSGroupPolicy,
+		storagev1.FileFSGroupPolicy, storagev1.NoneFSGroupPolicy, storagev1.ReadWriteOnceWithFSTypeFSGroupPolicy)
+	for i, t := range d.Spec.TokenRequests {
+		at := specPath.Child("tokenRequests").Index(i)
+		for _, o := range d.Spec.TokenRequests[:i] {
+			if o.Audience == t.Audience {
+				e.add(field.Duplicate(at.Child("audience"), t.Audience))
+			}
+		}
+		if t.ExpirationSeconds != nil {
+			tokenLife(e, t.ExpirationSeconds, at)
+		}
+	}
+	for i, m := range d.Spec.VolumeLifecycleModes {
+		if m != storagev1.VolumeLifecyclePersistent && m != storagev1.VolumeLifecycleEphemeral {
+			e.add(field.NotSupported(specPath.Child("volumeLifecycleModes").Index(i), m,
+				[]storagev1.VolumeLifecycleMode{storagev1.VolumeLifecycleEphemeral, storagev1.VolumeLifecyclePersistent}))
+		}
+	}
+}
+
+func csiDriverUpdate(e *problems, d, old *storagev1.CSIDriver) {
+	csiDriver(e, d)
+	e.immutable(specPath, "attachedRequired", d.Spec.AttachRequired, sameSpec(d.Spec.AttachRequired, old.Spec.AttachRequired))
+	e.immutable(specPath, "volumeLifecycleModes", d.Spec.VolumeLifecycleModes, sameSpec(d.Spec.VolumeLifecycleModes, old.Spec.VolumeLifecycleModes))
+}
+
+var csiNodeRules = &rules{ // never changed
+	create: rule(csiNode),
+	update: change(func(e *problems, n, old *storagev1.CSINode) {
+		csiNode(e, n)
+		for i, d := range n.Spec.Drivers {
+			for _, o := range old.Spec.Drivers {
+				if o.Name == d.Name && o.NodeID != d.NodeID {
+					e.invalid(specPath.Child("drivers").Index(i), d, "updating the driver is not allowed")
+				}
+			}
+		}
+	}),
+}
+
+func csiNode(e *problems, n *storagev1.CSINode) {
+	for i, d := range n.Spec.Drivers {
+		at := specPath.Child("drivers").Index(i)
+		csiDriverName(e, d.Name, at, "name")
+		if e.given(at, "nodeID", d.NodeID) && len(d.NodeID) > 192 {
+			e.invalid(at.Child("nodeID"), d.NodeID, fmt.Sprintf("must be %d characters or less", 192))
+		}
+		if a := d.Allocatable; a != nil && a.Count != nil {
+			e.notNegative(at.Child("allocatable"), "count", int64(*a.Count))
+		}
+		for j, k := range d.TopologyKeys {
+			if k == "" {
+				e.required(at.Child("topologyKeys"), "")
+			} else {
+				e.texts(at.Child("topologyKeys"), k, validation.IsQualifiedName(k))
+			}
+			for _, o := range d.TopologyKeys[:j] {
+				if o == k {
+					e.add(field.Duplicate(at.Child("topologyKeys"), k))
+				}
+			}
+		}
+		for _, o := range n.Spec.Drivers[:i] {
+			if o.Name == d.Name {
+				e.add(field.Duplicate(at.Child("name"), d.Name))
+			}
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package validate
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/diff"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+const podFixed = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
+	"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations)," +
+	"`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"
+
+// podUpdate judges a change of what was accepted before; a spec that stayed the
+// same is not looked at again.
+func podUpdate(e *problems, p, old *corev1.Pod) {
+	if sameSpec(&p.Spec, &old.Spec) {
+		return
+	}
+	podWhole(e, p)
+	s, was := &p.Spec, &old.Spec
+	if len(s.Containers) != len(was.Containers) {
+		e.forbidden(containersPath, "pod updates may not add or remove containers")
+		return
+	}
+	if len(s.InitContainers) != len(was.InitContainers) {
+		e.forbidden(specPath.Child("initContainers"), "pod updates may not add or remove containers")
+		return
+	}
+	deadlineUpdate(e, s.ActiveDeadlineSeconds, was.ActiveDeadlineSeconds)
+	tolerationsUpdate(e, s.Tolerations, was.Tolerations)
+	for _, g := range s.SchedulingGates {
+		if !slices.Contains(was.SchedulingGates, g) {
+			e.forbidden(specPath.Child("schedulingGates"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name))
+		}
+	}
+	if len(was.SchedulingGates) > 0 && s.NodeName != was.NodeName {
+		e.forbidden(specPath.Child("nodeName"), "cannot be set until all schedulingGates have been cleared")
+	}
+	// What may be changed is made as it was; what still differs may not be.
+	left := s.DeepCopy()
+	for i := range left.Containers {
+		left.Containers[i].Image = was.Containers[i].Image
+	}
+	for i := range left.InitContainers {
+		left.InitContainers[i].Image = was.InitContainers[i].Image
+	}
+	left.ActiveDeadlineSeconds = was.ActiveDeadlineSeconds
+	left.Tolerations = was.Tolerations
+	left.SchedulingGates = was.SchedulingGates
+	if g, o := left.TerminationGracePeriodSeconds, was.TerminationGracePeriodSeconds; g != nil && *g == 1 && o != nil && *o < 0 {
+		left.TerminationGracePeriodSeconds = o
+	}
+	if len(was.SchedulingGates) > 0 {
+		gatedUpdate(e, left, was)
+	}
+	if !sameSpec(left, was) {
+		e.forbidden(specPath, podFixed+diff.Diff(was, left))
+	}
+}
+
+func deadlineUpdate(e *problems, d, was *int64) {
+	at := specPath.Child("activeDeadlineSeconds")
+	switch {
+	case d == nil:
+		if was != nil {
+			e.invalid(at, d, "must not update from a positive integer to nil value")
+		}
+	case *d < 0 || *d > math.MaxInt32:
+		e.invalid(at, *d, validation.InclusiveRangeError(0, math.MaxInt32))
+	case was != nil && *was < *d:
+		e.invalid(at, *d, "must be less than or equal to previous value")
+	}
+}
+
+func tolerationsUpdate(e *problems, list, was []corev1.Toleration) {
+	for _, o := range was {
+		o.TolerationSeconds = nil
+		if !slices.ContainsFunc(list, func(t corev1.Toleration) bool { t.TolerationSeconds = nil; return t == o }) {
+			e.forbidden(specPath.Child("tolerations"), "existing toleration can not be modified except its tolerationSeconds")
+			return
+		}
+	}
+}
+
+// gatedUpdate lets a pod that waits for its gates ask for less nodes than it
+// did (KEP-3838). What is all right is made as it was.
+func gatedUpdate(e *problems, s, was *corev1.PodSpec) {
+	at := specPath.Child("nodeSelector")
+	for k, v := range was.NodeSelector {
+		if now, ok := s.NodeSelector[k]; !ok || now != v {
+			e.invalid(at, s.NodeSelector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)")
+			break
+		}
+	}
+	s.NodeSelector = was.NodeSelector
+	if s.Affinity == nil || s.Affinity.NodeAffinity == nil {
+		return
+	}
+	var o corev1.NodeAffinity
+	if was.Affinity != nil && was.Affinity.NodeAffinity != nil {
+		o = *was.Affinity.NodeAffinity
+	}
+	n := s.Affinity.NodeAffinity
+	if terms := o.RequiredDuringSchedulingIgnoredDuringExecution; terms != nil {
+		at := specPath.Child("affinity", "nodeAffinity", mustHold)
+		now := n.RequiredDuringSchedulingIgnoredDuringExecution
+		switch {
+		case now == nil || len(now.NodeSelectorTerms) != len(terms.NodeSelectorTerms):
+			e.invalid(at.Child("nodeSelectorTerms"), now, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")
+		default:
+			for i, t := range terms.NodeSelectorTerms {
+				more := now.NodeSelectorTerms[i]
+				if len(more.MatchExpressions) < len(t.MatchExpressions) || len(more.MatchFields) < len(t.MatchFields) ||
+					!apiequality.Semantic.DeepEqual(more.MatchExpressions[:len(t.MatchExpressions)], t.MatchExpressions) ||
+					!apiequality.Semantic.DeepEqual(more.MatchFields[:len(t.MatchFields)], t.MatchFields) {
+					e.invalid(at.Child("nodeSelectorTerms").Index(i), more, "only additions are allowed (no mutations or deletions)")
+				}
+			}
+		}
+	}
+	switch {
+	case was.Affinity == nil && s.Affinity.PodAffinity == nil && s.Affinity.PodAntiAffinity == nil:
+		s.Affinity = nil
+	case was.Affinity == nil:
+		s.Affinity.NodeAffinity = nil
+	default:
+		s.Affinity.NodeAffinity = was.Affinity.NodeAffinity
+	}
+}
+
+func podStatusUpdate(e *problems, p, old *corev1.Pod) {
+	if p.Spec.NodeName != old.Spec.NodeName {
+		e.forbidden(statusPath.Child("nodeName"), "may not be changed directly")
+	}
+	s := &p.Status
+	if s.NominatedNodeName != "" {
+		e.check(statusPath, "nominatedNodeName", s.NominatedNodeName, dnsSubdomain)
+	}
+	for i, c := range s.Conditions {
+		if c.ObservedGeneration < 0 {
+			e.invalid(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be greater than or equal to 0")
+		}
+	}
+	ended(e, s.ContainerStatuses, old.Status.ContainerStatuses, old.Spec.Containers, old.Spec.RestartPolicy, "containerStatuses")
+	ended(e, s.InitContainerStatuses, old.Status.InitContainerStatuses, old.Spec.InitContainers, old.Spec.RestartPolicy, "initContainerStatuses")
+	if old.Status.QOSClass != "" {
+		e.immutable(statusPath, "qosClass", s.QOSClass, s.QOSClass == old.Status.QOSClass)
+	}
+	podIPs(e, s)
+}
+
+// ended checks that what ended for good does not run again.
+func ended(e *problems, list, old []corev1.ContainerStatus, containers []corev1.Container, policy corev1.RestartPolicy, name string) {
+	if policy == corev1.RestartPolicyAlways {
+		return
+	}
+	for i := range old {
+		o := &old[i]
+		t := o.State.Terminated
+		if t == nil || t.ExitCode != 0 && policy == corev1.RestartPolicyOnFailure {
+			continue
+		}
+		own := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == o.Name })
+		if own >= 0 && (containers[own].RestartPolicy != nil || len(containers[own].RestartPolicyRules) > 0) {
+			continue
+		}
+		for j := range list {
+			if list[j].Name == o.Name && list[j].State.Terminated == nil {
+				e.forbidden(statusPath.Child(name).Index(j).Child("state"), "may not be transitioned to non-terminated state")
+			}
+		}
+	}
+}
+
+func podIPs(e *problems, s *corev1.PodStatus) {
+	for i, ip := range s.PodIPs {
+		at := statusPath.Child("podIPs").Index(i)
+		e.all(validation.IsValidIPForLegacyField(at, ip.IP, false, nil))
+		if slices.ContainsFunc(s.PodIPs[:i], func(o corev1.PodIP) bool { return o.IP == ip.IP }) {
+			e.add(field.Duplicate(at, ip))
+		}
+	}
+	if len(s.PodIPs) > 2 {
+		e.invalid(statusPath.Child("podIPs"), s.PodIPs, "may specify no more than one IP for each IP family")
+	}
+	if len(s.HostIPs) > 0 && s.HostIP != s.HostIPs[0].IP {
+		e.invalid(statusPath.Child("hostIPs").Index(0).Child("ip"), s.HostIPs[0].IP, "must be equal to `hostIP`")
+	}
+	for i, ip := range s.HostIPs {
+		at := statusPath.Child("hostIPs").Index(i)
+		e.all(validation.IsValidIPForLegacyField(at, ip.IP, false, nil))
+		if slices.ContainsFunc(s.HostIPs[:i], func(o corev1.HostIP) bool { return o.IP == ip.IP }) {
+			e.add(field.Duplicate(at, ip))
+		}
+	}
+}
+
+func podEphemeralUpdate(e *problems, p, old *corev1.Pod) {
+	podWhole(e, p)
+	var removed, changed []string
+	for i := range old.Spec.EphemeralContainers {
+		o := &old.Spec.EphemeralContainers[i]
+		j := slices.IndexFunc(p.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) bool { return c.Name == o.Name })
+		switch {
+		case j < 0:
+			removed = append(removed, o.Name)
+		case !apiequality.Semantic.DeepEqual(o, &p.Spec.EphemeralContainers[j]):
+			changed = append(changed, o.Name)
+		}
+	}
+	at := specPath.Child("ephemeralContainers")
+	for _, name := range removed {
+		e.forbidden(at, fmt.Sprintf("existing ephemeral containers %q may not be removed\n", name))
+	}
+	for _, name := range changed {
+		e.forbidden(at, fmt.Sprintf("existing ephemeral containers %q may not be changed\n", name))
+	}
+}
+
+// podResize judges a change of what a running pod has (KEP-1287).
+func podResize(e *problems, p, old *corev1.Pod) {
+	podWhole(e, p)
+	s, was := &p.Spec, &old.Spec
+	if len(s.Containers) != len(was.Containers) || len(s.InitContainers) != len(was.InitContainers) {
+		e.forbidden(specPath, "only cpu and memory resources are mutable")
+		return
+	}
+	left := s.DeepCopy()
+	reset := func(list, old []corev1.Container, name string) {
+		for i := range list {
+			for _, r := range []struct {
+				field    string
+				now, was corev1.ResourceList
+			}{{"limits", list[i].Resources.Limits, old[i].Resources.Limits}, {"requests", list[i].Resources.Requests, old[i].Resources.Requests}} {
+				for n := range ordered(r.was) {
+					if _, ok := r.now[n]; !ok {
+						e.forbidden(specPath.Child(name).Index(i).Child("resources", r.field), "resource "+r.field+" cannot be removed")
+						break
+					}
+				}
+				for n, q := range ordered(r.now) {
+					if o, ok := r.was[n]; n != corev1.ResourceCPU && n != corev1.ResourceMemory && (!ok || q.Cmp(o) != 0) {
+						e.forbidden(specPath, "only cpu and memory resources are mutable")
+					}
+				}
+			}
+			list[i].Resources.Limits, list[i].Resources.Requests = old[i].Resources.Limits, old[i].Resources.Requests
+		}
+	}
+	reset(left.Containers, was.Containers, "containers")
+	reset(left.InitContainers, was.InitContainers, "initContainers")
+	if !sameSpec(left, was) {
+		e.forbidden(specPath, "only cpu and memory resources are mutable\n"+diff.Diff(was, left))
+	}
+}

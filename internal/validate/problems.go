@@ -1,0 +1,96 @@
+package validate
+
+import (
+	"slices"
+
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// problems gathers what is wrong with an object, in the order it is found.
+type problems struct{ list field.ErrorList }
+
+func (e *problems) add(errs ...*field.Error) { e.list = append(e.list, errs...) }
+
+func (e *problems) all(errs field.ErrorList) { e.list = append(e.list, errs...) }
+
+func (e *problems) invalid(at *field.Path, value any, text string) {
+	e.add(field.Invalid(at, value, text))
+}
+
+func (e *problems) required(at *field.Path, detail string) { e.add(field.Required(at, detail)) }
+
+func (e *problems) forbidden(at *field.Path, detail string) { e.add(field.Forbidden(at, detail)) }
+
+// texts adds an error for each text that a check of a value returned.
+func (e *problems) texts(at *field.Path, value any, texts []string) {
+	for _, text := range texts {
+		e.invalid(at, value, text)
+	}
+}
+
+// check adds what a check says of a child field.
+func (e *problems) check(parent *field.Path, name, value string, check func(string) []string) {
+	if texts := check(value); len(texts) > 0 {
+		e.texts(parent.Child(name), value, texts)
+	}
+}
+
+// given adds an error if a child field is empty, and tells whether it is not.
+func (e *problems) given(parent *field.Path, name, value string) bool {
+	if value == "" {
+		e.required(parent.Child(name), "")
+		return false
+	}
+	return true
+}
+
+// checked is given and check.
+func (e *problems) checked(parent *field.Path, name, value string, check func(string) []string) {
+	if e.given(parent, name, value) {
+		e.check(parent, name, value, check)
+	}
+}
+
+// oneOf checks that a child field has one of the supported values, in the
+// order in which the error lists them.
+func oneOf[T ~string](e *problems, parent *field.Path, name string, value T, supported ...T) {
+	if !slices.Contains(supported, value) {
+		e.add(field.NotSupported(parent.Child(name), value, supported))
+	}
+}
+
+// givenOneOf is oneOf of a field that must not be empty.
+func givenOneOf[T ~string](e *problems, parent *field.Path, name string, value T, supported ...T) {
+	if value == "" {
+		e.required(parent.Child(name), "")
+		return
+	}
+	oneOf(e, parent, name, value, supported...)
+}
+
+// optionalOneOf is oneOf of a field that may be left out.
+func optionalOneOf[T ~string](e *problems, parent *field.Path, name string, value *T, supported ...T) {
+	if value != nil {
+		oneOf(e, parent, name, *value, supported...)
+	}
+}
+
+// notNegative checks a child field.
+func (e *problems) notNegative(parent *field.Path, name string, value int64) {
+	if value < 0 {
+		e.add(field.Invalid(parent.Child(name), value, apivalidation.IsNegativeErrorMsg).WithOrigin("minimum"))
+	}
+}
+
+// immutable checks that a child field is as it was. equal says whether it is.
+func (e *problems) immutable(parent *field.Path, name string, value any, equal bool) {
+	if !equal {
+		e.add(field.Invalid(parent.Child(name), value, apivalidation.FieldImmutableErrorMsg).WithOrigin("immutable"))
+	}
+}
+
+func dnsSubdomain(name string) []string { return validation.IsDNS1123Subdomain(name) }
+
+func dnsLabel(name string) []string { return validation.IsDNS1123Label(name) }

@@ -1,0 +1,228 @@
+package validate
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	resourcehelper "k8s.io/component-helpers/resource"
+)
+
+const hugePages = corev1.ResourceHugePagesPrefix
+
+func isHugePages(name corev1.ResourceName) bool { return strings.HasPrefix(string(name), hugePages) }
+
+// isNative tells whether a resource is Kubernetes' own.
+func isNative(name corev1.ResourceName) bool {
+	return !strings.Contains(string(name), "/") || strings.Contains(string(name), corev1.ResourceDefaultNamespacePrefix)
+}
+
+// isExtended tells whether a resource is counted, and named by its maker.
+func isExtended(name corev1.ResourceName) bool {
+	if isNative(name) || strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix) {
+		return false
+	}
+	// A quota of it is to be named by it.
+	return len(validation.IsQualifiedName(corev1.DefaultResourceRequestsPrefix+string(name))) == 0
+}
+
+func isContainerResource(name corev1.ResourceName) bool {
+	switch name {
+	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
+		return true
+	}
+	return isHugePages(name)
+}
+
+// isStandardResource tells whether something of that name is counted anywhere.
+func isStandardResource(name corev1.ResourceName) bool {
+	switch name {
+	case corev1.ResourceStorage, corev1.ResourcePods, corev1.ResourceServices, corev1.ResourceReplicationControllers,
+		corev1.ResourceSecrets, corev1.ResourceConfigMaps, corev1.ResourcePersistentVolumeClaims, corev1.ResourceQuotas,
+		corev1.ResourceServicesNodePorts, corev1.ResourceServicesLoadBalancers, corev1.ResourceRequestsCPU,
+		corev1.ResourceRequestsMemory, corev1.ResourceRequestsStorage, corev1.ResourceRequestsEphemeralStorage,
+		corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage:
+		return true
+	}
+	return isContainerResource(name) || strings.HasPrefix(string(name), corev1.ResourceRequestsHugePagesPrefix)
+}
+
+func resourceName(e *problems, name corev1.ResourceName, at *field.Path) {
+	if texts := validation.IsQualifiedName(string(name)); len(texts) > 0 {
+		e.texts(at, name, texts)
+		return
+	}
+	if !strings.Contains(string(name), "/") && !isStandardResource(name) {
+		e.invalid(at, name, "must be a standard resource type or fully qualified")
+	}
+}
+
+// containerResource judges the name of what a container asks for.
+func containerResource(e *problems, name corev1.ResourceName, at *field.Path) {
+	if isContainerResource(name) && !isHugePages(name) {
+		return
+	}
+	resourceName(e, name, at)
+	switch {
+	case !strings.Contains(string(name), "/"):
+		if !isContainerResource(name) {
+			e.invalid(at, name, "must be a standard resource for containers")
+		}
+	case !isNative(name) && !isExtended(name):
+		e.invalid(at, name, "doesn't follow extended resource name standard")
+	}
+}
+
+// quantities judges the names and amounts in a list, in the order of names so
+// that errors come in the same order each time.
+func quantities(e *problems, list corev1.ResourceList, at *field.Path, name func(*problems, corev1.ResourceName, *field.Path)) {
+	for n, q := range ordered(list) {
+		key := at.Key(string(n))
+		name(e, n, key)
+		quantity(e, n, q, key)
+	}
+}
+
+// ordered iterates by name. Lists are short: a next name is searched for each time.
+func ordered(list corev1.ResourceList) func(func(corev1.ResourceName, resource.Quantity) bool) {
+	return func(yield func(corev1.ResourceName, resource.Quantity) bool) {
+		if len(list) == 0 {
+			return
+		}
+		var names [8]corev1.ResourceName
+		sorted := names[:0]
+		for n := range list {
+			sorted = append(sorted, n)
+		}
+		slices.Sort(sorted)
+		for _, n := range sorted {
+			if !yield(n, list[n]) {
+				return
+			}
+		}
+	}
+}
+
+// quantity judges an amount of a resource.
+func quantity(e *problems, name corev1.ResourceName, q resource.Quantity, at *field.Path) {
+	if q.Sign() < 0 {
+		e.invalid(at, q.String(), apivalidation.IsNegativeErrorMsg)
+	}
+	if isCounted(name) && q.MilliValue()%1000 != 0 {
+		e.invalid(at, q.String(), "must be an integer")
+	}
+}
+
+func isCounted(name corev1.ResourceName) bool {
+	switch name {
+	case corev1.ResourcePods, corev1.ResourceQuotas, corev1.ResourceServices, corev1.ResourceReplicationControllers,
+		corev1.ResourceSecrets, corev1.ResourceConfigMaps, corev1.ResourcePersistentVolumeClaims,
+		corev1.ResourceServicesNodePorts, corev1.ResourceServicesLoadBalancers:
+		return true
+	}
+	return isExtended(name)
+}
+
+func requirements(e *problems, p *pod, r *corev1.ResourceRequirements, at *field.Path) {
+	if len(r.Limits)+len(r.Requests)+len(r.Claims) == 0 {
+		return
+	}
+	limits, requests := at.Child("limits"), at.Child("requests")
+	quantities(e, r.Limits, limits, containerResource)
+	huge, divisible := false, false
+	see := func(list corev1.ResourceList) {
+		for n := range list {
+			huge = huge || isHugePages(n)
+			divisible = divisible || n == corev1.ResourceCPU || n == corev1.ResourceMemory
+		}
+	}
+	see(r.Limits)
+	see(r.Requests)
+	for n, q := range ordered(r.Requests) {
+		key := requests.Key(string(n))
+		containerResource(e, n, key)
+		quantity(e, n, q, key)
+		limit, limited := r.Limits[n]
+		strict := isHugePages(n) || isExtended(n)
+		switch {
+		case limited && strict && q.Cmp(limit) != 0:
+			e.invalid(requests, q.String(), "must be equal to "+string(n)+" limit of "+limit.String())
+		case limited && q.Cmp(limit) > 0:
+			e.invalid(requests, q.String(), "must be less than or equal to "+string(n)+" limit of "+limit.String())
+		case !limited && strict:
+			e.required(limits, "Limit must be set for non overcommitable resources")
+		}
+	}
+	if huge && !divisible {
+		e.forbidden(at, "HugePages require cpu or memory")
+	}
+	for i, c := range r.Claims {
+		at := at.Child("claims").Index(i)
+		if !e.given(at, "name", c.Name) {
+			continue
+		}
+		if slices.ContainsFunc(r.Claims[:i], func(o corev1.ResourceClaim) bool {
+			return o.Name == c.Name && (o.Request == c.Request || o.Request == "")
+		}) {
+			e.add(field.Duplicate(at, c.Name))
+		}
+		if p != nil && !slices.ContainsFunc(p.ResourceClaims, func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
+			e.add(field.NotFound(at.Child("name"), c.Name))
+		}
+	}
+}
+
+// podResources judges what a whole pod asks for (KEP-2837).
+func podResources(e *problems, s *corev1.PodSpec, at *field.Path) {
+	name := func(e *problems, n corev1.ResourceName, at *field.Path) {
+		if !resourcehelper.IsSupportedPodLevelResource(n) {
+			e.add(field.NotSupported(at, n, []string{string(corev1.ResourceCPU), hugePages, string(corev1.ResourceMemory)}))
+		}
+	}
+	r := s.Resources
+	limits, requests := at.Child("limits"), at.Child("requests")
+	quantities(e, r.Limits, limits, name)
+	quantities(e, r.Requests, requests, name)
+	for n, q := range ordered(r.Requests) {
+		if limit, ok := r.Limits[n]; ok && q.Cmp(limit) > 0 {
+			e.invalid(requests, q.String(), "must be less than or equal to "+string(n)+" limit of "+limit.String())
+		}
+	}
+	if len(r.Claims) > 0 {
+		e.forbidden(at.Child("claims"), "claims cannot be set for Resources at pod-level")
+	}
+	opts := resourcehelper.PodResourcesOptions{SkipPodLevelResources: true, ExcludeOverhead: true}
+	p := corev1.Pod{Spec: *s}
+	if len(r.Requests) > 0 {
+		for n, sum := range ordered(resourcehelper.AggregateContainerRequests(&p, opts)) {
+			if q, ok := r.Requests[n]; ok && sum.Cmp(q) > 0 {
+				e.invalid(requests.Key(string(n)), q.String(), "must be greater than or equal to aggregate container requests of "+sum.String())
+			}
+		}
+	}
+	eachContainer(s, at, func(c *corev1.Container, _ *field.Path) {
+		for n, l := range ordered(c.Resources.Limits) {
+			if q, ok := r.Limits[n]; ok && l.Cmp(q) > 0 {
+				e.invalid(limits.Key(string(n)), q.String(), "must be greater than or equal to container limit of "+l.String())
+			}
+		}
+	})
+}
+
+func resizePolicy(e *problems, p *pod, policies []corev1.ContainerResizePolicy, at *field.Path) {
+	for i, r := range policies {
+		at := at.Index(i)
+		givenOneOf(e, at, "resourceName", r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
+		givenOneOf(e, at, "restartPolicy", r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)
+		if p.RestartPolicy == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired {
+			e.invalid(at.Child("restartPolicy"), r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
+		}
+		if slices.ContainsFunc(policies[:i], func(o corev1.ContainerResizePolicy) bool { return o.ResourceName == r.ResourceName }) {
+			e.add(field.Duplicate(at, r.ResourceName))
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package validate
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+func podSecurity(e *problems, s *corev1.PodSpec, at *field.Path) {
+	c := s.SecurityContext
+	if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
+		e.invalid(at.Child("shareProcessNamespace"), *s.ShareProcessNamespace, "ShareProcessNamespace and HostPID cannot both be enabled")
+	}
+	if s.HostUsers != nil && !*s.HostUsers {
+		const text = "when `hostUsers` is false"
+		if s.HostPID {
+			e.forbidden(at.Child("hostPID"), text)
+		}
+		if s.HostIPC {
+			e.forbidden(at.Child("hostIPC"), text)
+		}
+	}
+	if c.FSGroup != nil {
+		e.texts(at.Child("fsGroup"), *c.FSGroup, validation.IsValidGroupID(*c.FSGroup))
+	}
+	ids(e, c.RunAsUser, c.RunAsGroup, at)
+	for i, g := range c.SupplementalGroups {
+		e.texts(at.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))
+	}
+	optionalOneOf(e, at, "fsGroupChangePolicy", c.FSGroupChangePolicy, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)
+	optionalOneOf(e, at, "seLinuxChangePolicy", c.SELinuxChangePolicy, corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)
+	optionalOneOf(e, at, "supplementalGroupsPolicy", c.SupplementalGroupsPolicy,
+		corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)
+	seccomp(e, c.SeccompProfile, at.Child("seccompProfile"))
+	appArmor(e, c.AppArmorProfile, at.Child("appArmorProfile"))
+	windowsOptions(e, c.WindowsOptions, at.Child("windowsOptions"))
+	if len(c.Sysctls) > 0 {
+		sysctls(e, s, at.Child("sysctls"))
+	}
+}
+
+func ids(e *problems, user, group *int64, at *field.Path) {
+	if user != nil {
+		e.texts(at.Child("runAsUser"), *user, validation.IsValidUserID(*user))
+	}
+	if group != nil {
+		e.texts(at.Child("runAsGroup"), *group, validation.IsValidGroupID(*group))
+	}
+}
+
+func containerSecurity(e *problems, c *corev1.SecurityContext, hostUsers *bool, at *field.Path) {
+	optionalOneOf(e, at, "procMount", c.ProcMount, corev1.DefaultProcMount, corev1.UnmaskedProcMount)
+	if c.ProcMount != nil && *c.ProcMount == corev1.UnmaskedProcMount && (hostUsers == nil || *hostUsers) {
+		e.invalid(at.Child("procMount"), *c.ProcMount, "`hostUsers` must be false to use `Unmasked`")
+	}
+	ids(e, c.RunAsUser, c.RunAsGroup, at)
+	seccomp(e, c.SeccompProfile, at.Child("seccompProfile"))
+	appArmor(e, c.AppArmorProfile, at.Child("appArmorProfile"))
+	windowsOptions(e, c.WindowsOptions, at.Child("windowsOptions"))
+	if c.AllowPrivilegeEscalation == nil || *c.AllowPrivilegeEscalation {
+		return
+	}
+	if c.Privileged != nil && *c.Privileged {
+		e.invalid(at, c, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
+	}
+	if c.Capabilities != nil && slices.Contains(c.Capabilities.Add, "CAP_SYS_ADMIN") {
+		e.invalid(at, c, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN")
+	}
+}
+
+func seccomp(e *problems, p *corev1.SeccompProfile, at *field.Path) {
+	if p == nil {
+		return
+	}
+	if p.Type == "" {
+		e.required(at.Child("type"), "type is required when seccompProfile is set")
+		return
+	}
+	oneOf(e, at, "type", p.Type, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
+	switch l := p.LocalhostProfile; {
+	case p.Type != corev1.SeccompProfileTypeLocalhost:
+		if l != nil {
+			e.invalid(at.Child("localhostProfile"), *l, "can only be set when seccomp type is Localhost")
+		}
+	case l == nil:
+		e.required(at.Child("localhostProfile"), "must be set when seccomp type is Localhost")
+	default:
+		descending(e, *l, at, "localhostProfile")
+	}
+}
+
+// The longest path that the kernel takes is of 4096 bytes with its zero.
+const longestAppArmor = 4095 - len("localhost/")
+
+func appArmor(e *problems, p *corev1.AppArmorProfile, at *field.Path) {
+	if p == nil {
+		return
+	}
+	const needed = "must be set when AppArmor type is Localhost"
+	switch l := p.LocalhostProfile; {
+	case p.Type == "":
+		e.required(at.Child("type"), "type is required when appArmorProfile is set")
+	case p.Type == corev1.AppArmorProfileTypeLocalhost && l == nil:
+		e.required(at.Child("localhostProfile"), needed)
+	case p.Type == corev1.AppArmorProfileTypeLocalhost:
+		trimmed := strings.TrimSpace(*l)
+		switch {
+		case trimmed != *l:
+			e.invalid(at.Child("localhostProfile"), *l, "must not be padded with whitespace")
+		case trimmed == "":
+			e.required(at.Child("localhostProfile"), needed)
+		}
+		if len(*l) > longestAppArmor {
+			e.add(field.TooLong(at.Child("localhostProfile"), *l, longestAppArmor))
+		}
+	default:
+		oneOf(e, at, "type", p.Type, corev1.AppArmorProfileTypeLocalhost, corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)
+		if l != nil {
+			e.invalid(at.Child("localhostProfile"), *l, "can only be set when AppArmor type is Localhost")
+		}
+	}
+}
+
+func windowsOptions(e *problems, o *corev1.WindowsSecurityContextOptions, at *field.Path) {
+	if o == nil {
+		return
+	}
+	if n := o.GMSACredentialSpecName; n != nil {
+		e.check(at, "gmsaCredentialSpecName", *n, dnsSubdomain)
+	}
+	if s := o.GMSACredentialSpec; s != nil {
+		if *s == "" {
+			e.invalid(at.Child("gmsaCredentialSpec"), *s, "gmsaCredentialSpec cannot be an empty string")
+		}
+		if len(*s) > 64<<10 {
+			e.invalid(at.Child("gmsaCredentialSpec"), *s, "gmsaCredentialSpec size must be under 64 KiB")
+		}
+	}
+	if u := o.RunAsUserName; u != nil && *u == "" {
+		e.invalid(at.Child("runAsUserName"), *u, "runAsUserName cannot be an empty string")
+	}
+}
+
+func sysctls(e *problems, s *corev1.PodSpec, at *field.Path) {
+	list := s.SecurityContext.Sysctls
+	for i, c := range list {
+		name := at.Index(i).Child("name")
+		if c.Name == "" {
+			e.required(name, "")
+			continue
+		}
+		if !isSysctl(c.Name) {
+			e.invalid(name, c.Name, fmt.Sprintf("must have at most %d characters and match regex %s", longestSysctl, sysctlFormat))
+		} else {
+			dotted := sysctlName(c.Name)
+			if s.HostNetwork && strings.HasPrefix(dotted, "net.") {
+				e.invalid(name, c.Name, "may not be set when 'hostNetwork' is true")
+			}
+			ipc := strings.HasPrefix(dotted, "kernel.shm") || strings.HasPrefix(dotted, "kernel.msg") || dotted == "kernel.sem" || strings.HasPrefix(dotted, "fs.mqueue.")
+			if s.HostIPC && ipc {
+				e.invalid(name, c.Name, "may not be set when 'hostIPC' is true")
+			}
+		}
+		if slices.ContainsFunc(list[:i], func(o corev1.Sysctl) bool { return o.Name == c.Name }) {
+			e.add(field.Duplicate(name, c.Name))
+		}
+	}
+}
+
+const (
+	longestSysctl = 253
+	sysctlSegment = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+	sysctlFormat  = "(" + sysctlSegment + "[\\./])*" + sysctlSegment
+)
+
+// isSysctl tells whether a name is of segments with dots or slashes between.
+func isSysctl(name string) bool {
+	if len(name) == 0 || len(name) > longestSysctl {
+		return false
+	}
+	alnum := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
+	border := true // the next must be the first of a segment
+	for i := range len(name) {
+		switch c := name[i]; {
+		case alnum(c):
+			border = false
+		case border:
+			return false
+		case c == '.' || c == '/':
+			if !alnum(name[i-1]) {
+				return false
+			}
+			border = true
+		case c != '-' && c != '_':
+			return false
+		}
+	}
+	return alnum(name[len(name)-1])
+}
+
+// sysctlName returns the form with dots of a name that may be with slashes.
+func sysctlName(name string) string {
+	i := strings.IndexAny(name, "./")
+	if i < 0 || name[i] == '.' {
+		return name
+	}
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '/':
+			return '.'
+		case '.':
+			return '/'
+		}
+		return r
+	}, name)
+}
