@@ -28,9 +28,9 @@ func (a *actor) do(act lifecycle.Action) {
 	case lifecycle.RunSandbox:
 		a.runSandbox(act)
 	case lifecycle.PullImage:
-		pod := s.Pod
+		pod, spec := s.Pod, c.Spec
 		a.spawn(func() message {
-			ref, err := k.images.Ensure(a.begin, pod, c)
+			ref, err := k.images.Ensure(a.begin, pod, c, spec)
 			return func(s *lifecycle.State) {
 				var ie *image.Error
 				switch {

@@ -227,3 +227,114 @@ func awaitIdle(b *bench) <-chan struct{} {
 func fakeClock() *clocktesting.FakeClock {
 	return clocktesting.NewFakeClock(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC))
 }
+
+// TestRestartWritesNothing: an agent that restarts finds all as it left it.
+func TestRestartWritesNothing(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	b.create(testPod("web", func(p *v1.Pod) {
+		p.Spec.InitContainers = []v1.Container{{Name: "init", Image: "img:1", TerminationMessagePath: "/dev/termination-log"}}
+		p.Spec.Volumes = []v1.Volume{{Name: "d", VolumeSource: v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}}}
+	}))
+	b.create(testPod("done", func(p *v1.Pod) {
+		p.Spec.RestartPolicy = v1.RestartPolicyNever
+		p.Spec.Containers[0].Name = "once"
+	}))
+	b.await("web", "in its init container", func(p *v1.Pod) bool {
+		return p != nil && len(p.Status.InitContainerStatuses) == 1 && p.Status.InitContainerStatuses[0].State.Running != nil
+	})
+	b.cri.Find("init").Exit(0)
+	b.await("web", "running", running)
+	b.await("done", "running", running)
+	b.cri.Find("once").Exit(0)
+	b.await("done", "over", func(p *v1.Pod) bool {
+		if p == nil || p.Status.Phase != v1.PodSucceeded {
+			return false
+		}
+		for _, c := range p.Status.Conditions {
+			if c.Type == v1.PodReadyToStartContainers {
+				return c.Status == v1.ConditionFalse
+			}
+		}
+		return false
+	})
+	calls := b.cri.Calls()
+	b.client.ClearActions()
+	b.start()
+	// Both pods' actors have taken their first step once they answer.
+	if n := len(b.k.List()); n != 2 {
+		t.Fatalf("%d pods", n)
+	}
+	b.stop()
+	for _, a := range b.client.Actions() {
+		if a.GetResource().Resource == "pods" && a.GetVerb() != "list" && a.GetVerb() != "watch" {
+			t.Errorf("%v", a)
+		}
+	}
+	if now := b.cri.Calls(); len(now) != len(calls) {
+		t.Errorf("the runtime was asked for %v", now[len(calls):])
+	}
+}
+
+// TestOrphan: what runs for a pod that the API has forgotten is removed.
+func TestOrphan(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	b.create(testPod("web"))
+	b.await("web", "running", running)
+	b.stop()
+	if err := b.client.CoreV1().Pods("default").Delete(context.Background(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	<-awaitIdle(b)
+	if s, c := b.cri.Left(); s != 0 || c != 0 {
+		t.Errorf("left: %d sandboxes, %d containers", s, c)
+	}
+}
+
+// TestLabelledLater: the node's labels count as they are, not as they were.
+func TestLabelledLater(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	ctx := context.Background()
+	node, err := b.client.CoreV1().Nodes().Get(ctx, "node-1", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node = node.DeepCopy()
+	node.Labels["disk"] = "ssd"
+	if _, err := b.client.CoreV1().Nodes().Update(ctx, node, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b.create(testPod("web", func(p *v1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} }))
+	b.await("web", "running", running)
+}
+
+// TestLogsOverTheAPI chooses the run whose log is meant.
+func TestLogsOverTheAPI(t *testing.T) {
+	b := newBench(t, nil)
+	b.start()
+	b.create(testPod("web"))
+	b.await("web", "running", running)
+	ctx := context.Background()
+	if _, _, err := b.k.Log(ctx, "default", "web", "main", true); err == nil || err.Error() != `previous terminated container "main" in pod "web" not found` {
+		t.Errorf("previous: %v", err)
+	}
+	if _, _, err := b.k.Log(ctx, "default", "web", "other", false); err == nil || err.Error() != `container "other" not found in pod "web"` {
+		t.Errorf("other: %v", err)
+	}
+	path, ended, err := b.k.Log(ctx, "default", "web", "main", false)
+	if err != nil || !strings.HasSuffix(path, "/default_web_uid-web/main/0.log") {
+		t.Fatalf("%s %v", path, err)
+	}
+	b.cri.Find("main").Exit(1)
+	<-ended
+	b.await("web", "restarted", func(p *v1.Pod) bool {
+		return p != nil && p.Status.ContainerStatuses[0].RestartCount == 1 && p.Status.ContainerStatuses[0].State.Running != nil
+	})
+	path, _, err = b.k.Log(ctx, "default", "web", "main", true)
+	if err != nil || !strings.HasSuffix(path, "/main/0.log") {
+		t.Errorf("previous: %s %v", path, err)
+	}
+}

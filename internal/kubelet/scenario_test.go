@@ -228,26 +228,23 @@ func (s *scenario) command(w []string) error {
 		s.images.Set(arg(1), im)
 	case "pull-fails": // MESSAGE: all pulls; without, none
 		if arg(1) == "" {
-			s.images.Pull = nil
+			s.images.OnPull(nil)
 		} else {
-			s.images.Pull = func(string, *runtimeapi.AuthConfig) error { return errors.New(arg(1)) }
+			s.images.OnPull(func(string, *runtimeapi.AuthConfig) error { return errors.New(arg(1)) })
 		}
 	case "call-fails": // CALL NAME MESSAGE: without a call, none
-		s.cri.Fail = nil
-		if arg(1) != "" {
-			s.cri.Fail = func(call, name string) error {
-				if call == arg(1) && name == arg(2) {
-					return errors.New(arg(3))
-				}
-				return nil
+		s.cri.Refuse(func(call, name string) error {
+			if call == arg(1) && name == arg(2) {
+				return errors.New(arg(3))
 			}
-		}
+			return nil
+		})
 	case "exec-exits": // CODE OUTPUT
 		code, err := strconv.Atoi(arg(1))
 		if err != nil {
 			return err
 		}
-		s.cri.OnExec = func(*fakecri.Container, []string) (string, int, error) { return arg(2), code, nil }
+		s.cri.OnExec(func(*fakecri.Container, []string) (string, int, error) { return arg(2), code, nil })
 	case "stubborn": // CONTAINER
 		s.cri.Stubborn[arg(1)] = true
 	case "exit": // CONTAINER CODE [REASON]
@@ -279,9 +276,7 @@ func (s *scenario) command(w []string) error {
 	case "kill-sandbox": // POD
 		s.cri.KillSandbox(arg(1))
 	case "lose": // the runtime's records, as after a power cut
-		fresh := fakecri.New(s.clock)
-		fresh.OnExec = s.cri.OnExec
-		s.cri = fresh
+		s.cri = fakecri.New(s.clock)
 	case "advance": // DURATION
 		d, err := time.ParseDuration(arg(1))
 		if err != nil {

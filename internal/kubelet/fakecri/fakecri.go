@@ -30,15 +30,12 @@ type Runtime struct {
 	Clock clock.Clock
 	// Started, if set, is called after a container has started, without locks.
 	Started func(*Container)
-	// Fail, if set, may refuse a call: "RunPodSandbox", "CreateContainer",
-	// "StartContainer" or "StopContainer", with the container's name.
-	Fail func(call, name string) error
-	// OnExec, if set, answers ExecSync.
-	OnExec func(c *Container, cmd []string) (output string, exit int, err error)
 	// Stubborn containers (by name) ignore the stop signal and are killed.
 	Stubborn map[string]bool
 
 	mu         sync.Mutex
+	refuse     func(call, name string) error
+	answer     Answer
 	next       int
 	sandboxes  map[string]*sandbox
 	containers map[string]*Container
@@ -109,11 +106,32 @@ func (r *Runtime) Left() (sandboxes, containers int) {
 	return len(r.sandboxes), len(r.containers)
 }
 
+// Answer is what a command in a container does.
+type Answer func(c *Container, cmd []string) (output string, exit int, err error)
+
+// OnExec sets what answers ExecSync.
+func (r *Runtime) OnExec(f Answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = f
+}
+
+// Refuse sets what may refuse calls: "RunPodSandbox", "CreateContainer",
+// "StartContainer" and "StopContainer", with the name of the pod or container.
+func (r *Runtime) Refuse(f func(call, name string) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = f
+}
+
 func (r *Runtime) fail(call, name string) error {
-	if r.Fail == nil {
+	r.mu.Lock()
+	f := r.refuse
+	r.mu.Unlock()
+	if f == nil {
 		return nil
 	}
-	return r.Fail(call, name)
+	return f(call, name)
 }
 
 // Version implements RuntimeService.
@@ -494,15 +512,15 @@ func (r *Runtime) ListContainers(_ context.Context, f *runtimeapi.ContainerFilte
 // ExecSync implements RuntimeService.
 func (r *Runtime) ExecSync(_ context.Context, id string, cmd []string, _ time.Duration) ([]byte, []byte, error) {
 	r.mu.Lock()
-	c := r.containers[id]
+	c, f := r.containers[id], r.answer
 	r.mu.Unlock()
 	if c == nil {
 		return nil, nil, notFound("container", id)
 	}
-	if r.OnExec == nil {
+	if f == nil {
 		return nil, nil, errors.New("exec is not prepared")
 	}
-	out, code, err := r.OnExec(c, cmd)
+	out, code, err := f(c, cmd)
 	if err == nil && code != 0 {
 		err = exec.CodeExitError{Err: fmt.Errorf("command '%s' exited with %d", strings.Join(cmd, " "), code), Code: code}
 	}
@@ -553,11 +571,8 @@ func (r *Runtime) GetContainerEvents(ctx context.Context, out chan *runtimeapi.C
 type Images struct {
 	internalapi.ImageManagerService
 
-	// Missing images must be pulled; all others are present.
-	// Pull answers pulls; nil makes all of them succeed.
-	Pull func(image string, auth *runtimeapi.AuthConfig) error
-
 	mu      sync.Mutex
+	pull    func(image string, auth *runtimeapi.AuthConfig) error
 	missing map[string]bool
 	users   map[string]*runtimeapi.Image
 }
@@ -576,6 +591,13 @@ func (im *Images) Set(name string, i *runtimeapi.Image) {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	im.users[name] = i
+}
+
+// OnPull sets what answers pulls; nil makes all of them succeed.
+func (im *Images) OnPull(f func(image string, auth *runtimeapi.AuthConfig) error) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.pull = f
 }
 
 // ImageStatus implements ImageManagerService.
@@ -601,8 +623,11 @@ func (im *Images) ListImages(context.Context, *runtimeapi.ImageFilter) ([]*runti
 
 // PullImage implements ImageManagerService.
 func (im *Images) PullImage(_ context.Context, spec *runtimeapi.ImageSpec, auth *runtimeapi.AuthConfig, _ *runtimeapi.PodSandboxConfig) (string, error) {
-	if im.Pull != nil {
-		if err := im.Pull(spec.Image, auth); err != nil {
+	im.mu.Lock()
+	f := im.pull
+	im.mu.Unlock()
+	if f != nil {
+		if err := f(spec.Image, auth); err != nil {
 			return "", err
 		}
 	}

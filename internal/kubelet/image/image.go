@@ -71,17 +71,18 @@ func policy(c *v1.Container) v1.PullPolicy {
 	return v1.PullIfNotPresent
 }
 
-// Ensure returns the runtime's reference of the container's image.
-func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Container) (string, error) {
-	image := c.Spec.Image
+// Ensure returns the runtime's reference of a container's image. Of c only what
+// never changes is read, as its owner goes on meanwhile.
+func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Container, spec *v1.Container) (string, error) {
+	image := spec.Image
 	if image == "" || strings.ContainsAny(image, " \t\n") {
 		err := fmt.Errorf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format", image, image)
 		im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
 		return "", &Error{"InvalidImageName", err}
 	}
-	spec := &runtimeapi.ImageSpec{Image: image, UserSpecifiedImage: image}
-	if policy(c.Spec) != v1.PullAlways {
-		st, err := im.Service.ImageStatus(ctx, spec, false)
+	ref := &runtimeapi.ImageSpec{Image: image, UserSpecifiedImage: image}
+	if policy(spec) != v1.PullAlways {
+		st, err := im.Service.ImageStatus(ctx, ref, false)
 		if err != nil {
 			err = fmt.Errorf("Failed to inspect image %q: %w", image, err)
 			im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
@@ -91,7 +92,7 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 			im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", image))
 			return st.Image.Id, nil
 		}
-		if policy(c.Spec) == v1.PullNever {
+		if policy(spec) == v1.PullNever {
 			err := fmt.Errorf("Container image %q is not present with pull policy of Never", image)
 			im.Events.Pod(pod, c, v1.EventTypeWarning, "ErrImageNeverPull", err.Error())
 			return "", &Error{"ErrImageNeverPull", err}
@@ -100,7 +101,7 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 
 	im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", image))
 	began := im.Clock.Now()
-	ref, err := im.pull(ctx, pod, spec)
+	id, err := im.pull(ctx, pod, ref)
 	if err != nil {
 		reason := "ErrImagePull"
 		switch {
@@ -115,15 +116,15 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 	}
 	took := im.Clock.Now().Sub(began).Truncate(time.Millisecond)
 	text := fmt.Sprintf("Successfully pulled image %q in %s (%s including waiting).", image, took, took)
-	if st, err := im.Service.ImageStatus(ctx, spec, false); err == nil && st != nil && st.Image != nil {
-		ref = st.Image.Id
+	if st, err := im.Service.ImageStatus(ctx, ref, false); err == nil && st != nil && st.Image != nil {
+		id = st.Image.Id
 		text += fmt.Sprintf(" Image size: %d bytes.", st.Image.Size)
 	}
 	im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulled", text)
 	if im.Changed != nil {
 		im.Changed()
 	}
-	return ref, nil
+	return id, nil
 }
 
 // pull gets an image with the pod's credentials, joining a pull of the same

@@ -15,8 +15,8 @@ import (
 	v1 "k8s.io/api/core/v1"
 )
 
-// health asks the gRPC health service (grpc.health.v1).
-func health(ctx context.Context, t Target, a *v1.GRPCAction, timeout time.Duration) Outcome {
+// askHealth asks the gRPC health service (grpc.health.v1).
+func askHealth(ctx context.Context, t Target, a *v1.GRPCAction, timeout time.Duration) Outcome {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	service := ""

@@ -51,7 +51,7 @@ func Run(ctx context.Context, t Target, p *v1.Probe) Outcome {
 	case p.TCPSocket != nil:
 		return tcp(ctx, t, p.TCPSocket, timeout)
 	case p.GRPC != nil:
-		return health(ctx, t, p.GRPC, timeout)
+		return askHealth(ctx, t, p.GRPC, timeout)
 	}
 	return Outcome{Err: errors.New("missing probe handler")}
 }
