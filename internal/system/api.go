@@ -141,6 +141,7 @@ func (p *process) server() (*api, error) {
 			"/openapi/":                         openapi.New(rows),
 			"/.well-known/openid-configuration": issuer,
 			"/openid/v1/jwks":                   issuer,
+			"/debug/pprof/":                     profiles(),
 		},
 		ServiceCIDR: s.ServiceCIDR, Advertise: address,
 		Version: p.versionInfo(), Clock: p.clock, Logger: p.log,
