@@ -583,6 +583,44 @@ func TestLogFollowed(t *testing.T) {
 	<-c.runtime.stopped
 }
 
+func TestLogOverWebSocket(t *testing.T) {
+	c := newCluster(t)
+	for protocol, want := range map[string]string{"": "first line\n", "binary.k8s.io": "first line\n", base64Binary: "Zmlyc3QgbGluZQo="} {
+		d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: c.pki.CAPool()}}
+		if protocol != "" {
+			d.Subprotocols = []string{protocol}
+		}
+		socket, _, err := d.DialContext(t.Context(), "wss"+strings.TrimPrefix(c.url, "https")+web+"/log", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for {
+			_, message, err := socket.ReadMessage()
+			if err != nil {
+				if !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+					t.Errorf("%q: %v", protocol, err)
+				}
+				break
+			}
+			got = append(got, string(message))
+		}
+		socket.Close()
+		if len(got) == 0 || got[0] != "" || strings.Join(got, "") != want {
+			t.Errorf("%q: %q", protocol, got)
+		}
+		<-c.asked
+	}
+	// A client that leaves ends a log that has no end.
+	d := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: c.pki.CAPool()}}
+	socket, _, err := d.DialContext(t.Context(), "wss"+strings.TrimPrefix(c.url, "https")+web+"/log?follow=true", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket.Close()
+	<-c.runtime.stopped
+}
+
 func TestProxy(t *testing.T) {
 	hop := make(chan http.Header, 10)
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,12 +1,14 @@
 package connect
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/gorilla/websocket"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,17 +30,17 @@ func (k *Connector) log(w http.ResponseWriter, r *http.Request, c *Request) erro
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
 	if pod.Spec.NodeName == "" {
 		// Nothing runs, so nothing was written.
-		w.Header().Set("Content-Type", "text/plain")
-		w.WriteHeader(http.StatusOK)
-		return nil
+		return k.tell(w, r, http.NoBody, cancel)
 	}
 	l, err := k.host(pod)
 	if err != nil {
 		return err
 	}
-	out, err := http.NewRequestWithContext(at(r.Context(), l), http.MethodGet, "/", nil)
+	out, err := http.NewRequestWithContext(at(ctx, l), http.MethodGet, "/", nil)
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}
@@ -55,10 +57,19 @@ func (k *Connector) log(w http.ResponseWriter, r *http.Request, c *Request) erro
 	if response.StatusCode < 200 || response.StatusCode > 206 {
 		return refusal(response, pods, pod.Name)
 	}
-	w.Header().Set("Content-Type", "text/plain")
-	w.WriteHeader(http.StatusOK)
-	pour(w, response.Body)
-	return nil
+	return k.tell(w, r, response.Body, cancel)
+}
+
+// tell sends a log as text, or in the messages of a WebSocket if the client
+// asks for one; gone ends the log's source when that client has left.
+func (k *Connector) tell(w http.ResponseWriter, r *http.Request, body io.Reader, gone func()) error {
+	if !websocket.IsWebSocketUpgrade(r) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(http.StatusOK)
+		pour(w, body)
+		return nil
+	}
+	return k.pourMessages(w, r, body, gone)
 }
 
 // pour copies what comes, at once.
