@@ -21,6 +21,7 @@ import (
 type claim struct {
 	requests v1.ResourceList
 	ports    []hostPort
+	class    v1.PodQOSClass
 }
 
 type hostPort struct {
@@ -79,7 +80,7 @@ func (k *Kubelet) admitLocked(s *lifecycle.State, runs bool) bool {
 		}
 	}
 	s.Admitted = true
-	k.claimed[pod.UID] = c
+	k.claimLocked(pod, c)
 	return true
 }
 
@@ -113,7 +114,7 @@ func (a *actor) admitByNode() {
 				return
 			}
 			s.Admitted = true
-			k.claimed[s.Pod.UID] = c
+			k.claimLocked(s.Pod, c)
 		}
 	})
 }
@@ -123,6 +124,7 @@ func (k *Kubelet) release(uid types.UID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.claimed, uid)
+	k.reweighLocked()
 }
 
 func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {

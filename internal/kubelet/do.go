@@ -164,7 +164,7 @@ func (a *actor) makeSandbox(pod *v1.Pod, old string, config *runtimeapi.PodSandb
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return "", nil, err
 	}
-	if err := k.makeCgroup(pod, config); err != nil {
+	if err := k.makeCgroup(config); err != nil {
 		return "", nil, err
 	}
 	if id, err = k.Runtime.RunPodSandbox(a.begin, config, handler); err != nil {

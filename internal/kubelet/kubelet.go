@@ -53,6 +53,7 @@ type Kubelet struct {
 	actors sync.WaitGroup
 	// claimed is what the pods on the node take of it.
 	claimed map[types.UID]claim
+	burstableShares int64
 	// Labels and taints of the node's object when it was last read.
 	nodeLabels map[string]string
 	nodeTaints []v1.Taint
@@ -282,7 +283,10 @@ func (k *Kubelet) startLocked(pod *v1.Pod, had *record) {
 		if k.pods[pod.UID] == a {
 			delete(k.pods, pod.UID)
 		}
-		delete(k.claimed, pod.UID)
+		if _, ok := k.claimed[pod.UID]; ok {
+			delete(k.claimed, pod.UID)
+			k.reweighLocked()
+		}
 		k.mu.Unlock()
 	}()
 }

@@ -23,8 +23,8 @@ const (
 	systemCritical = 2_000_000_000
 )
 
-// shares converts a cpu request to cpu.shares.
-func shares(milli int64) int64 {
+// Shares converts a cpu request in thousandths to cpu.shares.
+func Shares(milli int64) int64 {
 	if milli == 0 {
 		return minShares
 	}
@@ -49,7 +49,7 @@ func (n *Node) Resources(pod *v1.Pod, c *v1.Container) *runtimeapi.LinuxContaine
 	r := &runtimeapi.LinuxContainerResources{
 		CpuPeriod:          cpuPeriod,
 		CpuQuota:           quota(limits.Cpu().MilliValue()),
-		CpuShares:          shares(request),
+		CpuShares:          Shares(request),
 		MemoryLimitInBytes: limits.Memory().Value(),
 		OomScoreAdj:        n.oomScore(pod, c),
 	}
@@ -84,16 +84,21 @@ func (n *Node) oomScore(pod *v1.Pod, c *v1.Container) int64 {
 	return min(max(score, oomBestEffort+oomGuaranteed), oomBestEffort-1)
 }
 
-// CgroupParent is the cgroup of all of the pod's containers, below one for its
-// quality of service class.
+// CgroupParent is the cgroup of all of the pod's containers, below the one of
+// its quality of service class.
 func (n *Node) CgroupParent(pod *v1.Pod) string {
-	switch lifecycle.QOS(pod) {
+	return n.ClassCgroup(lifecycle.QOS(pod)) + "/pod" + string(pod.UID)
+}
+
+// ClassCgroup is the cgroup of all pods of a class.
+func (n *Node) ClassCgroup(class v1.PodQOSClass) string {
+	switch class {
 	case v1.PodQOSBurstable:
-		return n.CgroupRoot + "/burstable/pod" + string(pod.UID)
+		return n.CgroupRoot + "/burstable"
 	case v1.PodQOSBestEffort:
-		return n.CgroupRoot + "/besteffort/pod" + string(pod.UID)
+		return n.CgroupRoot + "/besteffort"
 	}
-	return n.CgroupRoot + "/pod" + string(pod.UID)
+	return n.CgroupRoot
 }
 
 // PodResources returns what the pod's cgroup is to give all of its containers
@@ -114,7 +119,7 @@ func PodResources(pod *v1.Pod) *runtimeapi.LinuxContainerResources {
 		cpu = cpu || !r.Limits.Cpu().IsZero()
 		memory = memory || !r.Limits.Memory().IsZero()
 	}
-	out := &runtimeapi.LinuxContainerResources{CpuShares: shares(requests.Cpu().MilliValue())}
+	out := &runtimeapi.LinuxContainerResources{CpuShares: Shares(requests.Cpu().MilliValue())}
 	if cpu {
 		out.CpuPeriod, out.CpuQuota = cpuPeriod, quota(limits.Cpu().MilliValue())
 	}
