@@ -47,6 +47,9 @@ func comparer() *pebble.Comparer {
 		}
 		return len(k)
 	}
+	// A shortened key would not tell its parts apart.
+	c.Separator = func(dst, a, _ []byte) []byte { return append(dst, a...) }
+	c.Successor = func(dst, a []byte) []byte { return append(dst, a...) }
 	return &c
 }
 
