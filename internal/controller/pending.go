@@ -61,15 +61,27 @@ func (p *Pending) Delete(owner, object types.UID) {
 	})
 }
 
+// Progress is how a sign of the cache changed what is pending.
+type Progress uint8
+
+const (
+	// Unrelated: nothing was pending.
+	Unrelated Progress = iota
+	// More is pending.
+	More
+	// Complete: this was the last.
+	Complete
+)
+
 // Created is called when the cache shows a new object of the owner.
-func (p *Pending) Created(owner types.UID) {
-	p.change(owner, false, func(w *pending) { w.creations-- })
+func (p *Pending) Created(owner types.UID) Progress {
+	return p.change(owner, false, func(w *pending) { w.creations-- })
 }
 
 // Deleted is called when the cache shows that the object goes or is gone, or
 // when it was not deleted, after all.
-func (p *Pending) Deleted(owner, object types.UID) {
-	p.change(owner, false, func(w *pending) { delete(w.deletions, object) })
+func (p *Pending) Deleted(owner, object types.UID) Progress {
+	return p.change(owner, false, func(w *pending) { delete(w.deletions, object) })
 }
 
 // Forget drops what is kept for an owner that is gone.
@@ -79,13 +91,13 @@ func (p *Pending) Forget(owner types.UID) {
 	delete(p.by, owner)
 }
 
-func (p *Pending) change(owner types.UID, begin bool, f func(*pending)) {
+func (p *Pending) change(owner types.UID, begin bool, f func(*pending)) Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.by[owner]
 	if w == nil {
 		if !begin {
-			return
+			return Unrelated
 		}
 		w = &pending{}
 		p.by[owner] = w
@@ -96,5 +108,7 @@ func (p *Pending) change(owner types.UID, begin bool, f func(*pending)) {
 	f(w)
 	if w.creations <= 0 && len(w.deletions) == 0 {
 		delete(p.by, owner)
+		return Complete
 	}
+	return More
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -83,7 +84,12 @@ func SlowStart(n int, f func(i int) error) (succeeded int, first error) {
 	return succeeded, first
 }
 
-// AllAtOnce calls f for 0 to n-1, side by side. It returns how many calls
+// parallel bounds the requests of one bulk of work that are under way at once:
+// enough to fill shared commits and all cores, and few enough that several
+// bulks stay below the API server's limit (429, and a second's wait).
+const parallel = 24
+
+// AllAtOnce calls f for 0 to n-1, many side by side. It returns how many calls
 // succeeded, and the first error.
 func AllAtOnce(n int, f func(i int) error) (succeeded int, first error) {
 	if n == 1 {
@@ -93,18 +99,21 @@ func AllAtOnce(n int, f func(i int) error) (succeeded int, first error) {
 		return succeeded, first
 	}
 	var (
-		mu sync.Mutex
-		wg sync.WaitGroup
+		mu   sync.Mutex
+		wg   sync.WaitGroup
+		next atomic.Int64
 	)
-	for i := range n {
+	for range min(n, parallel) {
 		wg.Go(func() {
-			err := f(i)
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				succeeded++
-			} else if first == nil {
-				first = err
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				err := f(int(i))
+				mu.Lock()
+				if err == nil {
+					succeeded++
+				} else if first == nil {
+					first = err
+				}
+				mu.Unlock()
 			}
 		})
 	}

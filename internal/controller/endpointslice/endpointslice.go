@@ -61,13 +61,21 @@ func New(c Config) *Controller {
 	e.Loop = controller.NewLoop("endpointslice-controller", c, workers, e.sync)
 	e.Watch(core.Services().Informer(), controller.On(e.serviceChanged))
 	e.Watch(core.Pods().Informer(), controller.On(func(before, now *corev1.Pod) {
-		controller.ServicesOf(e.services, before, now, e.Add)
+		controller.ServicesOf(e.services, before, now, e.podsChanged)
 	}))
 	e.Watch(slices, controller.On(func(before, now *discoveryv1.EndpointSlice) {
 		e.writer.Saw(before, now, managedBy, e.Add)
 	}))
 	e.Watch(core.Nodes().Informer(), controller.On(e.nodeChanged))
 	return e
+}
+
+func (e *Controller) podsChanged(service controller.Key) {
+	n := 0
+	for _, s := range Of(e.slices, service, managedBy) {
+		n += len(s.Endpoints)
+	}
+	e.AddAfter(service, controller.Gather(n))
 }
 
 func (e *Controller) serviceChanged(before, now *corev1.Service) {

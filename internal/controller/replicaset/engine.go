@@ -124,11 +124,12 @@ func (e *Engine) podChanged(before, now *corev1.Pod) {
 	if now != nil {
 		is = e.owner(now)
 	}
+	var progress controller.Progress // of what was written
 	if was != nil && (now == nil || now.DeletionTimestamp != nil && before.DeletionTimestamp == nil) {
-		e.pending.Deleted(was.UID, before.UID)
+		progress = e.pending.Deleted(was.UID, before.UID)
 	}
 	if was != nil && (is == nil || is.UID != was.UID) {
-		e.Add(controller.Key{Namespace: before.Namespace, Name: was.Name})
+		e.changed(controller.Key{Namespace: before.Namespace, Name: was.Name}, progress)
 	}
 	if now == nil {
 		return
@@ -143,13 +144,26 @@ func (e *Engine) podChanged(before, now *corev1.Pod) {
 		return
 	}
 	if before == nil {
-		e.pending.Created(is.UID)
+		progress = e.pending.Created(is.UID)
 		if now.DeletionTimestamp != nil {
-			e.pending.Deleted(is.UID, now.UID)
+			progress = e.pending.Deleted(is.UID, now.UID)
 		}
 	}
 	if before == nil || was == nil || see(before) != see(now) || !maps.Equal(before.Labels, now.Labels) {
-		e.Add(controller.Key{Namespace: now.Namespace, Name: is.Name})
+		e.changed(controller.Key{Namespace: now.Namespace, Name: is.Name}, progress)
+	}
+}
+
+// changed has a set looked at whose pods changed: at once when all is seen that
+// was written, and else the later the larger it is.
+func (e *Engine) changed(set controller.Key, p controller.Progress) {
+	switch p {
+	case controller.Complete:
+		e.Add(set)
+	case controller.Unrelated:
+		if s, err := e.kind.Cached(set); err == nil {
+			e.AddAfter(set, controller.Gather(int(s.Status.Replicas)))
+		}
 	}
 }
 
