@@ -3,12 +3,13 @@
 // upstream's binaries it measures upstream beside it, in alternation, so that
 // both see the machine in the same state.
 //
-// usage: bench [-peer DIR] [-kubeconfig FILE] [-rounds N] [-only REGEXP] [-o json]
+// usage: bench [-peer DIR] [-kubeconfig FILE] [-rounds N] [-only REGEXP] [-profiles DIR] [-o json]
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -47,6 +48,7 @@ func main() {
 	kubeconfig := flag.String("kubeconfig", "", "measure the cluster that this file names, instead of starting one")
 	rounds := flag.Int("rounds", 1, "how often to measure each")
 	only := flag.String("only", "", "measure only what matches")
+	profiles := flag.String("profiles", "", "folder for profiles of the API server during each measurement (they cost it some of its speed)")
 	format := flag.String("o", "", "json prints every figure")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -61,7 +63,7 @@ func main() {
 	if *kubeconfig != "" {
 		targets = []target{&existing{*kubeconfig}}
 	}
-	figures, err := run(ctx, targets, *rounds, regexp.MustCompile(*only))
+	figures, err := run(ctx, targets, *rounds, regexp.MustCompile(*only), *profiles)
 	if *format == "json" {
 		_ = json.NewEncoder(os.Stdout).Encode(figures)
 	} else {
@@ -73,11 +75,11 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, targets []target, rounds int, only *regexp.Regexp) (all []figure, err error) {
+func run(ctx context.Context, targets []target, rounds int, only *regexp.Regexp, profiles string) (all []figure, err error) {
 	for round := range rounds {
 		for _, t := range targets {
 			fmt.Fprintf(os.Stderr, "round %d: %s\n", round+1, t.name())
-			figures, err := measure(ctx, t, only)
+			figures, err := measure(ctx, t, only, profiles)
 			for _, f := range figures {
 				f.Target, f.Round = t.name(), round+1
 				all = append(all, f)
@@ -90,7 +92,7 @@ func run(ctx context.Context, targets []target, rounds int, only *regexp.Regexp)
 	return all, nil
 }
 
-func measure(ctx context.Context, t target, only *regexp.Regexp) (all []figure, err error) {
+func measure(ctx context.Context, t target, only *regexp.Regexp, profiles string) (all []figure, err error) {
 	begin := time.Now()
 	c, err := t.start(ctx)
 	if err != nil {
@@ -106,12 +108,20 @@ func measure(ctx context.Context, t target, only *regexp.Regexp) (all []figure, 
 		if !only.MatchString(m.name) {
 			continue
 		}
+		end := func() error { return nil }
+		if profiles != "" {
+			if end, err = profile(ctx, c, profiles, t.name()+"-"+m.name); err != nil {
+				return all, err
+			}
+		}
 		begin := time.Now()
+		used, _ := cpu(c.pids())
 		figures, err := m.run(ctx, c)
-		if err != nil {
+		if err = errors.Join(err, end()); err != nil {
 			return all, fmt.Errorf("%s: %w", m.name, err)
 		}
-		fmt.Fprintf(os.Stderr, "  %-12s took %.1f s\n", m.name, time.Since(begin).Seconds())
+		now, _ := cpu(c.pids())
+		fmt.Fprintf(os.Stderr, "  %-12s took %.1f s, of the cluster's processes %.2f s of CPU\n", m.name, time.Since(begin).Seconds(), now-used)
 		for _, f := range figures {
 			fmt.Fprintf(os.Stderr, "    %s: %s %s\n", f.Name, number(f.Value), f.Unit)
 		}

@@ -238,6 +238,7 @@ func writes(ctx context.Context, c *cluster) ([]figure, error) {
 	var figures []figure
 	for _, s := range steps {
 		begin := time.Now()
+		used, _ := cpu(c.pids())
 		errs := make([]error, writers)
 		var wg sync.WaitGroup
 		for i, client := range clients {
@@ -253,7 +254,11 @@ func writes(ctx context.Context, c *cluster) ([]figure, error) {
 		if err := errors.Join(errs...); err != nil {
 			return nil, err
 		}
-		figures = append(figures, figure{Name: "1 KiB ConfigMaps, " + s.name, Unit: "/s", Value: writers * each / time.Since(begin).Seconds()})
+		took := time.Since(begin)
+		now, _ := cpu(c.pids())
+		figures = append(figures,
+			figure{Name: "1 KiB ConfigMaps, " + s.name, Unit: "/s", Value: writers * each / took.Seconds()},
+			figure{Name: "1 KiB ConfigMaps, " + s.name + ", the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / (writers * each)})
 	}
 	return figures, nil
 }
@@ -302,7 +307,9 @@ func list(ctx context.Context, c *cluster) ([]figure, error) {
 			return nil, err
 		}
 		var took []float64
-		for i := range 23 {
+		used, _ := cpu(c.pids())
+		const lists = 23
+		for i := range lists {
 			begin := time.Now()
 			if err := drain(ctx, client.CoreV1().RESTClient()); err != nil {
 				return nil, err
@@ -311,7 +318,10 @@ func list(ctx context.Context, c *cluster) ([]figure, error) {
 				took = append(took, float64(time.Since(begin).Microseconds())/1000)
 			}
 		}
-		figures = append(figures, figure{Name: "list of 5,000, " + form.name + ", p50", Unit: "ms", Value: quantile(took, 0.5)})
+		now, _ := cpu(c.pids())
+		figures = append(figures,
+			figure{Name: "list of 5,000, " + form.name + ", p50", Unit: "ms", Value: quantile(took, 0.5)},
+			figure{Name: "list of 5,000, " + form.name + ", the cluster's CPU for one", Unit: "ms", Value: 1e3 * (now - used) / lists})
 	}
 	client, err := c.client()
 	if err != nil {
@@ -385,6 +395,7 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 		return nil, err
 	}
 	begin := time.Now()
+	used, _ := cpu(c.pids())
 	errs := make([]error, writing)
 	var wg sync.WaitGroup
 	for i, client := range clients {
@@ -410,7 +421,11 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 		return nil, fmt.Errorf("the watchers saw %d of %d events", seen.Load(), total)
 	}
 	took := time.Since(begin)
-	return []figure{{Name: "watch events to 100 watchers", Unit: "/s", Value: total / took.Seconds()}},
+	now, _ := cpu(c.pids())
+	return []figure{
+			{Name: "watch events to 100 watchers", Unit: "/s", Value: total / took.Seconds()},
+			{Name: "watch events, the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / total},
+		},
 		clients[0].CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "watch=yes"})
 }
 
@@ -439,6 +454,7 @@ func schedule(ctx context.Context, c *cluster) ([]figure, error) {
 	spec.NodeSelector = map[string]string{"simulated": "yes"}
 	spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("100m"), "memory": resource.MustParse("100Mi")}
 	begin := time.Now()
+	used, _ := cpu(c.pids())
 	created := make(chan error, 1)
 	go func() {
 		created <- spread(clients, pods, func(k kubernetes.Interface, i int) error {
@@ -459,9 +475,11 @@ func schedule(ctx context.Context, c *cluster) ([]figure, error) {
 	if err = errors.Join(err, <-created); err != nil {
 		return nil, fmt.Errorf("%d of %d bound: %w", len(bound), pods, err)
 	}
+	now, _ := cpu(c.pids())
 	memory := pss(c.pids())
 	return []figure{
 		{Name: "3,000 pods created and bound onto 1,000 nodes", Unit: "/s", Value: pods / took.Seconds()},
+		{Name: "3,000 pods, the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / pods},
 		{Name: "memory after that (PSS)", Unit: "MB", Value: memory / 1e6},
 	}, nil
 }
