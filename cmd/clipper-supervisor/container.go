@@ -70,6 +70,7 @@ func (s *server) create(r supervisor.CreateRequest) (_ any, err error) {
 		return nil, err
 	}
 	config.Labels = nil // annotations are the agent's; they need not be kept again
+	config.Seccomp = s.filters.same(spec.Linux, config.Seccomp)
 	lc, err := libcontainer.Create(filepath.Join(s.root, "state"), r.ID, config)
 	if err != nil {
 		return nil, err
@@ -105,6 +106,7 @@ func (s *server) create(r supervisor.CreateRequest) (_ any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.quiet.touch()
 	c.streams.run()
 	s.mu.Lock()
 	c.state = supervisor.State{ID: r.ID, Phase: supervisor.Created, PID: pid, Created: time.Now()}
@@ -192,7 +194,7 @@ func (c *container) openStreams(r supervisor.CreateRequest, p *specs.Process) (s
 
 // await keeps the exit status and tells it.
 func (s *server) await(c *container) {
-	ps, err := c.process.Wait()
+	ps, err := wait(c.process)
 	exit := supervisor.ExitStatus{At: time.Now(), Code: 255}
 	if ps != nil {
 		exit.Code = exitCode(ps)

@@ -96,7 +96,7 @@ func (s *server) exec(conn supervisor.Conn, r supervisor.ExecRequest, fds []int)
 	}
 	ended := make(chan supervisor.ExitStatus, 1)
 	go func() {
-		ps, _ := lp.Wait()
+		ps, _ := wait(lp)
 		s.reaper.reaped(pid)
 		exit := supervisor.ExitStatus{At: time.Now(), Code: 255}
 		if ps != nil {
@@ -115,6 +115,7 @@ func (s *server) exec(conn supervisor.Conn, r supervisor.ExecRequest, fds []int)
 		defer master.Close()
 		console = append(console, master)
 	}
+	defer s.quiet.touch()
 	gone := closed(conn)
 	sendReply(conn, supervisor.ExecReply{PID: pid}, console...)
 	for _, f := range console {

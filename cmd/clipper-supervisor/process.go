@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 
 	"github.com/opencontainers/runc/libcontainer"
@@ -72,6 +73,34 @@ func newProcess(p *specs.Process) (*libcontainer.Process, error) {
 		lp.Rlimits = append(lp.Rlimits, configs.Rlimit{Type: kind, Hard: r.Hard, Soft: r.Soft})
 	}
 	return lp, nil
+}
+
+// wait returns how a process ended. It waits in the poller: a thread for each
+// quiet container would be most of what this program takes.
+func wait(lp *libcontainer.Process) (*os.ProcessState, error) {
+	if pid, err := lp.Pid(); err == nil {
+		awaitExit(pid)
+	}
+	return lp.Wait()
+}
+
+// awaitExit returns when a child has ended, or at once when it cannot tell.
+func awaitExit(pid int) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	// The descriptor becomes readable at the process's end.
+	raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
 }
 
 func setSize(lp *libcontainer.Process, size *specs.Box) {

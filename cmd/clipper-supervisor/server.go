@@ -23,6 +23,8 @@ type server struct {
 	started time.Time
 	reaper  *reaper
 	limits  *limits
+	filters filters
+	quiet   *quiet
 	stop    func()
 	// warm moves this process to where it is. The kernel needs about 10 ms until
 	// it can move a process between cgroups, unless it has just moved one: asked
@@ -47,6 +49,7 @@ func newServer(root string, log *slog.Logger) (*server, error) {
 		reaper:     newReaper(),
 		limits:     newLimits(),
 		warm:       func() {},
+		quiet:      newQuiet(),
 		containers: map[string]*container{},
 		watchers:   map[*watcher]struct{}{},
 	}, nil

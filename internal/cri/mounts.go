@@ -41,21 +41,24 @@ func (r *Runtime) mounts(c *container, img *image.Image, rootfs string) ([]specs
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", sys}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", sys}},
 	}
-	shared := "rw"
+	// Each option costs the container's start a further system call, so what the
+	// pod shares has none that it does not need: it is on a filesystem of this
+	// runtime's, with nothing mounted below.
+	var shared []string
 	if sc.GetReadonlyRootfs() {
-		shared = "ro"
+		shared = []string{"ro"}
 	}
 	dir := r.runPath("sandboxes", c.sandbox.id)
 	for name, target := range map[string]string{"hostname": "/etc/hostname", "hosts": "/etc/hosts", "resolv.conf": "/etc/resolv.conf"} {
 		if source := path.Join(dir, name); fileExists(source) {
-			list = append(list, bind(source, target, shared, "rprivate"))
+			list = append(list, bind(source, target, "bind", shared...))
 		}
 	}
-	shm := path.Join(dir, "shm")
 	if namespaceOptions(c.sandbox.config).Ipc == runtimeapi.NamespaceMode_NODE {
-		shm = "/dev/shm"
+		list = append(list, bind("/dev/shm", "/dev/shm", "rbind", "rprivate"))
+	} else {
+		list = append(list, bind(path.Join(dir, "shm"), "/dev/shm", "bind"))
 	}
-	list = append(list, bind(shm, "/dev/shm", "rw", "rprivate"))
 	list = slices.DeleteFunc(list, func(m specs.Mount) bool { return given[m.Destination] })
 
 	volumes, err := r.imageVolumes(c, img, rootfs, given)
@@ -88,8 +91,10 @@ func (r *Runtime) mounts(c *container, img *image.Image, rootfs string) ([]specs
 	return append(list, extra...), propagation, nil
 }
 
-func bind(source, target string, options ...string) specs.Mount {
-	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: append([]string{"rbind"}, options...)}
+// bind mounts a file or folder of the node; kind is bind, or rbind for all that
+// is mounted below it too.
+func bind(source, target, kind string, options ...string) specs.Mount {
+	return specs.Mount{Type: "bind", Source: source, Destination: target, Options: append([]string{kind}, options...)}
 }
 
 // mount is one of the container's configuration.
@@ -103,7 +108,7 @@ func (r *Runtime) mount(c *container, i int, m *runtimeapi.Mount) (specs.Mount, 
 		if err != nil {
 			return specs.Mount{}, fmt.Errorf("failed to mount image %q: %w", m.Image.Image, err)
 		}
-		return bind(source, target, "ro", "rprivate"), nil
+		return bind(source, target, "bind", "ro", "rprivate"), nil
 	}
 	if _, err := os.Stat(m.HostPath); errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(m.HostPath, 0o755); err != nil {
@@ -117,18 +122,18 @@ func (r *Runtime) mount(c *container, i int, m *runtimeapi.Mount) (specs.Mount, 
 		runtimeapi.MountPropagation_PROPAGATION_HOST_TO_CONTAINER: "rslave",
 		runtimeapi.MountPropagation_PROPAGATION_BIDIRECTIONAL:     "rshared",
 	}[m.Propagation]
-	mode := "rw"
+	options := []string{propagation}
 	switch {
 	case m.RecursiveReadOnly && !m.Readonly:
 		return specs.Mount{}, errors.New("recursive read-only mount conflicts with a read-write mount")
 	case m.RecursiveReadOnly && m.Propagation != runtimeapi.MountPropagation_PROPAGATION_PRIVATE:
 		return specs.Mount{}, errors.New("recursive read-only mount needs private propagation")
 	case m.RecursiveReadOnly:
-		mode = "rro"
+		options = append(options, "rro")
 	case m.Readonly:
-		mode = "ro"
+		options = append(options, "ro")
 	}
-	return bind(m.HostPath, target, propagation, mode), nil
+	return bind(m.HostPath, target, "rbind", options...), nil
 }
 
 // mountImage mounts another image's files for a container to read.
@@ -183,7 +188,7 @@ func (r *Runtime) imageVolumes(c *container, img *image.Image, rootfs string, gi
 		if err := copyVolume(rootfs, name, source); err != nil {
 			return nil, fmt.Errorf("filling the volume %q: %w", name, err)
 		}
-		list = append(list, bind(source, name, "rw", "rprivate"))
+		list = append(list, bind(source, name, "bind", "rprivate"))
 	}
 	return list, nil
 }

@@ -194,10 +194,10 @@ func TestLoad(t *testing.T) {
 	top := layerOf(t, file("etc/.wh.b", ""), file("etc/c", "three"), dir("var/", 0o701), file("var/.wh..wh..opq", ""), file("var/y", "y"))
 	i := img{tags: []string{"app:1", "myregistry/app:2"}, layers: [][]byte{base, top}, config: map[string]any{"User": "me", "Env": []string{"A=b"}}}
 	for name, archive := range map[string][]byte{
-		"docker-archive":            docker(t, false, i),
+		"docker-archive":                docker(t, false, i),
 		"docker-archive with gz layers": docker(t, true, i),
-		"docker-archive in gz":  gz(docker(t, false, i)),
-		"oci layout":                oci(t, i, "docker.io/library/app:1"),
+		"docker-archive in gz":          gz(docker(t, false, i)),
+		"oci layout":                    oci(t, i, "docker.io/library/app:1"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, t.TempDir())
