@@ -3,6 +3,7 @@ package supervisor
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -78,10 +79,10 @@ func (c Conn) Receive(message any) (fds []int, err error) {
 		}
 	}()
 	switch {
+	case errors.Is(err, io.EOF), err == nil && n == 0:
+		return fds, io.EOF
 	case err != nil:
 		return fds, err
-	case n == 0:
-		return fds, io.EOF
 	case flags&unix.MSG_CTRUNC != 0:
 		return fds, fmt.Errorf("more than %d files beside a frame", MaxFiles)
 	}
