@@ -70,10 +70,8 @@ func (q *request) serve() error {
 		return err
 	}
 	defer release()
-	if q.user.GetName() != "" { // health checks and the like are public
-		if err := q.authorize(); err != nil {
-			return err
-		}
+	if err := q.authorize(); err != nil {
+		return err
 	}
 	if !q.resource {
 		return q.path(path)
@@ -116,7 +114,7 @@ func (q *request) authorize() error {
 		}
 	} else {
 		a.Path = q.r.URL.Path
-		if auth.Public(a.Path) && a.Verb == "get" || a.Verb == "head" && auth.Public(a.Path) {
+		if auth.Public(a.Path) && (a.Verb == "get" || a.Verb == "head") {
 			return nil
 		}
 	}
