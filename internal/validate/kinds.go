@@ -6,13 +6,36 @@ import (
 
 // kinds returns the table: a row a kind, its rules in a file of the kind's name.
 func kinds() map[schema.GroupResource]*rules {
-	core := func(name string) schema.GroupResource { return schema.GroupResource{Resource: name} }
-	return map[schema.GroupResource]*rules{
-		core("configmaps"):             configMapRules,
-		core("persistentvolumeclaims"): claimRules,
-		core("pods"):                   podRules,
-		core("secrets"):                secretRules,
-		{Group: "storage.k8s.io", Resource: "csidrivers"}: csiDriverRules,
-		{Group: "storage.k8s.io", Resource: "csinodes"}:   csiNodeRules,
+	table := map[schema.GroupResource]*rules{}
+	group := func(name string, byResource map[string]*rules) {
+		for resource, r := range byResource {
+			table[schema.GroupResource{Group: name, Resource: resource}] = r
+		}
 	}
+	group("", map[string]*rules{
+		"configmaps":             configMapRules,
+		"endpoints":              endpointsRules,
+		"events":                 eventRules,
+		"namespaces":             namespaceRules,
+		"nodes":                  nodeRules,
+		"persistentvolumeclaims": claimRules,
+		"pods":                   podRules,
+		"secrets":                secretRules,
+		"services":               serviceRules,
+	})
+	group("apps", map[string]*rules{
+		"deployments": deploymentRules,
+		"replicasets": replicaSetRules,
+	})
+	group("coordination.k8s.io", map[string]*rules{
+		"leases": leaseRules,
+	})
+	group("discovery.k8s.io", map[string]*rules{
+		"endpointslices": endpointSliceRules,
+	})
+	group("storage.k8s.io", map[string]*rules{
+		"csidrivers": csiDriverRules,
+		"csinodes":   csiNodeRules,
+	})
+	return table
 }

@@ -1,0 +1,77 @@
+package validate
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var eventRules = &rules{ // never changed
+	create: rule(event),
+	update: change(eventUpdate),
+}
+
+// What the texts of an event may be long.
+const (
+	longestEventField = 128
+	longestEventNote  = 1024
+)
+
+func event(e *problems, v *corev1.Event) {
+	eventNamespace(e, v)
+	if v.EventTime.IsZero() {
+		return // the older form, of which less is asked
+	}
+	e.checked(nil, "reportingController", v.ReportingController, validation.IsQualifiedName)
+	short := func(name, value string) {
+		if e.given(nil, name, value); len(value) > longestEventField {
+			e.invalid(field.NewPath(name), "", fmt.Sprintf("can have at most %v characters", longestEventField))
+		}
+	}
+	short("reportingInstance", v.ReportingInstance)
+	short("action", v.Action)
+	short("reason", v.Reason)
+	if len(v.Message) > longestEventNote {
+		e.invalid(field.NewPath("message"), "", fmt.Sprintf("can have at most %v characters", longestEventNote))
+	}
+	if s := v.Series; s != nil {
+		if s.Count < 2 {
+			e.invalid(field.NewPath("series.count"), "", "should be at least 2")
+		}
+		if s.LastObservedTime.IsZero() {
+			e.required(field.NewPath("series.lastObservedTime"), "")
+		}
+	}
+}
+
+// eventNamespace keeps an event beside what it is about.
+func eventNamespace(e *problems, v *corev1.Event) {
+	about := v.InvolvedObject.Namespace
+	ok := about == v.Namespace
+	if about == "" {
+		ok = v.Namespace == metav1.NamespaceDefault || v.Namespace == "" ||
+			!v.EventTime.IsZero() && v.Namespace == metav1.NamespaceSystem
+	}
+	if !ok {
+		e.invalid(field.NewPath("involvedObject", "namespace"), about, "does not match event.namespace")
+	}
+}
+
+func eventUpdate(e *problems, v, old *corev1.Event) {
+	event(e, v)
+	if v.EventTime.IsZero() && old.EventTime.IsZero() {
+		return
+	}
+	e.immutable(nil, "involvedObject", v.InvolvedObject, v.InvolvedObject == old.InvolvedObject)
+	e.immutable(nil, "reason", v.Reason, v.Reason == old.Reason)
+	e.immutable(nil, "message", v.Message, v.Message == old.Message)
+	e.immutable(nil, "type", v.Type, v.Type == old.Type)
+	e.immutable(nil, "eventTime", v.EventTime, v.EventTime.Time.Equal(old.EventTime.Time))
+	e.immutable(nil, "action", v.Action, v.Action == old.Action)
+	e.immutable(nil, "related", v.Related, sameSpec(v.Related, old.Related))
+	e.immutable(nil, "reportingController", v.ReportingController, v.ReportingController == old.ReportingController)
+	e.immutable(nil, "reportingInstance", v.ReportingInstance, v.ReportingInstance == old.ReportingInstance)
+}

@@ -1,0 +1,106 @@
+package validate
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var nodeRules = &rules{ // never changed
+	create:       rule(node),
+	update:       change(nodeUpdate),
+	subresources: subresources{"status": change(nodeUpdate)},
+	warnings:     warning(nodeWarnings),
+}
+
+func node(e *problems, n *corev1.Node) {
+	taints(e, n.Spec.Taints, specPath.Child("taints"))
+	nodeResources(e, n)
+	podCIDRs(e, n)
+}
+
+func taints(e *problems, list []corev1.Taint, at *field.Path) {
+	for i := range list {
+		t, at := &list[i], at.Index(i)
+		e.check(at, "key", t.Key, validation.IsQualifiedName)
+		if texts := validation.IsValidLabelValue(t.Value); len(texts) > 0 {
+			e.texts(at.Child("value"), t.Value, texts)
+		}
+		if t.Effect == "" {
+			e.required(at.Child("effect"), "")
+		} else {
+			oneOf(e, at, "effect", t.Effect, taintEffects...)
+		}
+		if slices.ContainsFunc(list[:i], func(o corev1.Taint) bool { return o.Key == t.Key && o.Effect == t.Effect }) {
+			err := field.Duplicate(at, t)
+			err.Detail = "taints must be unique by key and effect pair"
+			e.add(err)
+		}
+	}
+}
+
+func nodeResources(e *problems, n *corev1.Node) {
+	for _, l := range []struct {
+		name string
+		list corev1.ResourceList
+	}{{"capacity", n.Status.Capacity}, {"allocatable", n.Status.Allocatable}} {
+		for name, q := range ordered(l.list) {
+			at := statusPath.Child(l.name).Key(string(name))
+			resourceName(e, name, at)
+			quantity(e, name, q, at)
+		}
+	}
+}
+
+func podCIDRs(e *problems, n *corev1.Node) {
+	list, at := n.Spec.PodCIDRs, specPath.Child("podCIDRs")
+	if len(list) == 0 {
+		return
+	}
+	if n.Spec.PodCIDR != "" && n.Spec.PodCIDR != list[0] {
+		e.invalid(at.Index(0), list[0], "must match `podCIDR`")
+	}
+	for i, c := range list {
+		e.all(validation.IsValidCIDRForLegacyField(at.Index(i), c, false, nil))
+	}
+	if len(list) > 2 || len(list) == 2 && list[0] == list[1] {
+		e.invalid(at, list, "may specify no more than one CIDR for each IP family")
+	}
+}
+
+func nodeUpdate(e *problems, n, old *corev1.Node) {
+	taints(e, n.Spec.Taints, specPath.Child("taints"))
+	nodeResources(e, n)
+	for i, a := range n.Status.Addresses {
+		if slices.Contains(n.Status.Addresses[:i], a) {
+			e.add(field.Duplicate(statusPath.Child("addresses").Index(i), a))
+		}
+	}
+	if len(old.Spec.PodCIDRs) > 0 {
+		if !slices.Equal(n.Spec.PodCIDRs, old.Spec.PodCIDRs) {
+			e.forbidden(specPath.Child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid")
+		}
+	} else {
+		podCIDRs(e, n)
+	}
+	if old.Spec.ProviderID != "" && n.Spec.ProviderID != old.Spec.ProviderID {
+		e.forbidden(specPath.Child("providerID"), "node updates may not change providerID except from \"\" to valid")
+	}
+	if n.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID || !sameSpec(n.Spec.ConfigSource, old.Spec.ConfigSource) {
+		e.forbidden(field.NewPath(""), "node updates may only change labels, taints, or capacity")
+	}
+}
+
+func nodeWarnings(n, _ *corev1.Node) []string {
+	var out []string
+	if n.Spec.ConfigSource != nil {
+		out = append(out, fmt.Sprintf("%s: the feature is no longer supported", specPath.Child("configSource")))
+	}
+	if n.Spec.DoNotUseExternalID != "" {
+		out = append(out, fmt.Sprintf("%s: this field is deprecated, and is unused by Kubernetes", specPath.Child("externalID")))
+	}
+	return out
+}
