@@ -18,10 +18,6 @@ import (
 	"clipper/internal/kubelet/volume"
 )
 
-// quietFor is how long the news that a pod is being made is held back: mostly
-// it runs by then, and one write tells all.
-const quietFor = 150 * time.Millisecond
-
 // message changes the state on the actor's goroutine.
 type message func(*lifecycle.State)
 
@@ -187,6 +183,9 @@ func (a *actor) setPod(pod *v1.Pod) {
 	if old.Generation != pod.Generation || len(old.Spec.EphemeralContainers) != len(pod.Spec.EphemeralContainers) {
 		a.k.refs.Hold(pod, a.sourcesChanged)
 	}
+	if old.Generation != pod.Generation {
+		a.weighResize()
+	}
 	if showsItself(pod) && !sameMeta(old, pod) {
 		a.state.SourcesChanged()
 	}
@@ -265,7 +264,7 @@ func (a *actor) publish(now time.Time) time.Time {
 	if now.Before(w.retryAt) {
 		return w.retryAt
 	}
-	if hold := a.born.Add(quietFor); now.Before(hold) && s.Quiet() {
+	if hold := s.QuietUntil(a.born); now.Before(hold) {
 		return hold
 	}
 	status := s.Status(now, a.k.host)

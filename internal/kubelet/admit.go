@@ -7,7 +7,6 @@ import (
 
 	"github.com/go-logr/logr"
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	helper "k8s.io/component-helpers/resource"
@@ -125,6 +124,7 @@ func (k *Kubelet) release(uid types.UID) {
 	defer k.mu.Unlock()
 	delete(k.claimed, uid)
 	k.reweighLocked()
+	k.retryDeferredLocked()
 }
 
 func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
@@ -138,13 +138,7 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 	}, true); found {
 		return &refusal{"TaintToleration", fmt.Sprintf("Predicate TaintToleration failed: node(s) had untolerated taint(s) {%s: %s}", t.Key, t.Value), true}
 	}
-	used := v1.ResourceList{}
 	for _, o := range k.claimed {
-		for name, q := range o.requests {
-			sum := used[name]
-			sum.Add(q)
-			used[name] = sum
-		}
 		for _, p := range c.ports {
 			if slices.ContainsFunc(o.ports, p.clashes) {
 				return &refusal{"NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports", false}
@@ -153,6 +147,20 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 	}
 	if len(k.claimed) >= k.MaxPods {
 		return outOf("pods", 1, int64(len(k.claimed)), int64(k.MaxPods))
+	}
+	return k.shortLocked(c)
+}
+
+// shortLocked says what the node has too little of beside the pods that are on
+// it, or nil.
+func (k *Kubelet) shortLocked(c claim) *refusal {
+	used := v1.ResourceList{}
+	for _, o := range k.claimed {
+		for name, q := range o.requests {
+			sum := used[name]
+			sum.Add(q)
+			used[name] = sum
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.requests)) {
 		request, sum := c.requests[name], used[name]
@@ -163,11 +171,7 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 		total := sum.DeepCopy()
 		total.Add(request)
 		if total.Cmp(capacity) > 0 {
-			value := (*resource.Quantity).Value
-			if name == v1.ResourceCPU {
-				value = (*resource.Quantity).MilliValue
-			}
-			return outOf(string(name), value(&request), value(&sum), value(&capacity))
+			return outOf(string(name), unit(name, &request), unit(name, &sum), unit(name, &capacity))
 		}
 	}
 	return nil

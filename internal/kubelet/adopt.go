@@ -224,6 +224,7 @@ func restoreStatus(s *lifecycle.State, now time.Time) {
 				}
 			}
 			c.Restarts = max(c.Restarts, cs.RestartCount)
+			c.Given(cs.Resources)
 			c.Adopted(cs.Started != nil && *cs.Started, cs.Ready)
 		}
 	}

@@ -53,6 +53,8 @@ func (a *actor) do(act lifecycle.Action) {
 		a.stopContainer(act)
 	case lifecycle.RunProbe:
 		a.probe(act)
+	case lifecycle.ResizeContainer:
+		a.resizeContainer(act)
 	case lifecycle.RemoveContainer:
 		a.spawn(func() message {
 			if err := k.Runtime.RemoveContainer(a.ctx, act.ID); err != nil && !crierrors.IsNotFound(err) && a.ctx.Err() == nil {

@@ -52,7 +52,7 @@ type Kubelet struct {
 	pods   map[types.UID]*actor
 	actors sync.WaitGroup
 	// claimed is what the pods on the node take of it.
-	claimed map[types.UID]claim
+	claimed         map[types.UID]claim
 	burstableShares int64
 	// Labels and taints of the node's object when it was last read.
 	nodeLabels map[string]string

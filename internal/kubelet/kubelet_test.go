@@ -2,9 +2,11 @@ package kubelet
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -45,6 +47,7 @@ func newBench(t testing.TB, c clock.WithTickerAndDelayedExecution, objects ...ru
 		c = clock.RealClock{}
 	}
 	b := &bench{t: t, client: fake.NewSimpleClientset(objects...), cri: fakecri.New(c), images: fakecri.NewImages(), clock: c, root: t.TempDir()}
+	b.client.PrependReactor("*", "pods", versioned(b.client.Tracker()))
 	b.client.PrependReactor("create", "serviceaccounts", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		if a.GetSubresource() != "token" {
 			return false, nil, nil
@@ -52,6 +55,47 @@ func newBench(t testing.TB, c clock.WithTickerAndDelayedExecution, objects ...ru
 		return true, &authv1.TokenRequest{Status: authv1.TokenRequestStatus{Token: "token-1", ExpirationTimestamp: metav1.NewTime(c.Now().Add(time.Hour))}}, nil
 	})
 	return b
+}
+
+// versioned gives each write of a pod a resourceVersion, as an API server does
+// and the fake does not: without, nobody can tell old from new.
+func versioned(tracker k8stesting.ObjectTracker) k8stesting.ReactionFunc {
+	var mu sync.Mutex
+	var last int
+	write := k8stesting.ObjectReaction(tracker)
+	return func(a k8stesting.Action) (bool, runtime.Object, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		next := strconv.Itoa(last + 1)
+		switch a := a.(type) {
+		case k8stesting.CreateActionImpl:
+			a.Object.(metav1.Object).SetResourceVersion(next)
+			last++
+			return write(a)
+		case k8stesting.UpdateActionImpl:
+			a.Object.(metav1.Object).SetResourceVersion(next)
+			last++
+			return write(a)
+		case k8stesting.PatchActionImpl:
+			var patch map[string]any
+			if err := json.Unmarshal(a.Patch, &patch); err != nil {
+				return true, nil, err
+			}
+			meta, _ := patch["metadata"].(map[string]any)
+			if meta == nil {
+				meta = map[string]any{}
+				patch["metadata"] = meta
+			}
+			meta["resourceVersion"] = next
+			var err error
+			if a.Patch, err = json.Marshal(patch); err != nil {
+				return true, nil, err
+			}
+			last++
+			return write(a)
+		}
+		return false, nil, nil
+	}
 }
 
 // start runs a kubelet; a second start is a restart of the agent.

@@ -87,6 +87,11 @@ func statusPatch(uid types.UID, old, new *v1.PodStatus) ([]byte, error) {
 		}
 		conditions = append(conditions, m)
 	}
+	for i := range old.Conditions {
+		if t := old.Conditions[i].Type; lifecycle.Passing(t) && condition(new.Conditions, t) == nil {
+			conditions = append(conditions, map[string]any{"$patch": "delete", "type": t})
+		}
+	}
 	if len(conditions) > 0 {
 		fields["conditions"] = conditions
 	}

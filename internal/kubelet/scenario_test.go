@@ -523,9 +523,9 @@ func holds(p *v1.Pod, cond string) bool {
 	case "restarts":
 		return any(func(c v1.ContainerStatus) bool { return strconv.Itoa(int(c.RestartCount)) == value })
 	}
-	// What is left names a condition of the pod.
+	// What is left names a condition of the pod, and its status or reason.
 	return slices.ContainsFunc(p.Status.Conditions, func(c v1.PodCondition) bool {
-		return string(c.Type) == key && strings.EqualFold(string(c.Status), value)
+		return string(c.Type) == key && (strings.EqualFold(string(c.Status), value) || c.Reason == value)
 	})
 }
 

@@ -458,6 +458,18 @@ func (r *Runtime) StopContainer(ctx context.Context, id string, timeout int64) e
 	return nil
 }
 
+// UpdateContainerResources implements RuntimeService.
+func (r *Runtime) UpdateContainerResources(_ context.Context, id string, to *runtimeapi.ContainerResources) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.containers[id]
+	if c == nil || c.state != runtimeapi.ContainerState_CONTAINER_RUNNING {
+		return notFound("container", id)
+	}
+	r.note("UpdateContainerResources %s cpu=%d memory=%d", c.Name, to.Linux.CpuQuota, to.Linux.MemoryLimitInBytes)
+	return nil
+}
+
 // RemoveContainer implements RuntimeService.
 func (r *Runtime) RemoveContainer(_ context.Context, id string) error {
 	r.mu.Lock()

@@ -1,6 +1,10 @@
 package lifecycle
 
-import "time"
+import (
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+)
 
 // The methods of this file tell a State what happened.
 
@@ -137,6 +141,13 @@ func (c *Container) Adopted(started, ready bool) {
 	c.PostStart = HookDone
 	c.Probes[Startup].adopt(started)
 	c.Probes[Readiness].adopt(ready)
+}
+
+// Given tells what an adopted run was last reported to be given.
+func (c *Container) Given(r *v1.ResourceRequirements) {
+	if c.running() && r != nil && c.Applied == nil {
+		c.Applied = &v1.ResourceRequirements{Limits: r.Limits, Requests: r.Requests}
+	}
 }
 
 // Removed reports that the runtime has forgotten a run.

@@ -44,8 +44,6 @@ type Instance struct {
 	// cannot follow.
 	Hash string
 	User *v1.ContainerUser
-	// Resources that the runtime applies to the run; nil if it does not tell.
-	Resources *v1.ResourceRequirements
 }
 
 // Task is something that is tried until it succeeds.
@@ -144,6 +142,10 @@ type Container struct {
 	// Restarts is how often the container was started again.
 	Restarts int32
 
+	// Applied are the resources the newest run was given; nil is as specified.
+	Applied *v1.ResourceRequirements
+	Resize  Task
+
 	Image     Task
 	ImageRef  string
 	failedAt  time.Time
@@ -202,6 +204,8 @@ type State struct {
 
 	Sandbox    Sandbox
 	Containers []*Container
+	// Pending: the node does not grant the resources now asked for.
+	Pending *Pending
 
 	Teardown Task
 	Purge    Task
@@ -288,6 +292,11 @@ func (s *State) Finished() bool { return s.Gone && s.Purge.Done }
 func (s *State) Released() bool { return s.Deleted() && s.Teardown.Done }
 
 func (c *Container) running() bool { return c.Cur != nil && c.Cur.Phase == Running }
+
+// outdated tells whether the newest run is of an earlier definition.
+func (c *Container) outdated() bool {
+	return c.Cur != nil && c.Cur.Hash != "" && c.Cur.Hash != c.Hash
+}
 
 // Started is what the API calls started: it runs, its postStart hook is done
 // and its startup probe succeeded.

@@ -68,18 +68,36 @@ func (s *State) Status(now time.Time, host Host) v1.PodStatus {
 	return st
 }
 
-// Quiet tells whether the status says nothing yet but that the pod is being
-// made: not worth a write of its own if more is about to follow.
-func (s *State) Quiet() bool {
+// quietFor is how long a status that is about to change is held back: mostly a
+// new pod runs by then, and one write tells all.
+const quietFor = 150 * time.Millisecond
+
+// QuietUntil is when the status is worth a write of its own though nothing else
+// happens; zero is now. Until then it says only that a new pod is being made,
+// born at that time, or that a run of an earlier definition has ended and the
+// next is being started.
+func (s *State) QuietUntil(born time.Time) time.Time {
 	if s.Ending() || s.Volumes.Reason != "" || s.Sandbox.Reason != "" {
-		return false
+		return time.Time{}
 	}
+	var replaced time.Time
+	ran := false
 	for _, c := range s.Containers {
-		if c.Cur != nil || c.Image.Reason != "" || c.Start.Reason != "" {
-			return false
+		if c.Image.Reason != "" || c.Start.Reason != "" {
+			return time.Time{}
+		}
+		ran = ran || c.Cur != nil
+		if c.outdated() && c.Cur.Phase == Exited && c.Cur.FinishedAt.After(replaced) {
+			replaced = c.Cur.FinishedAt
 		}
 	}
-	return true
+	switch {
+	case !ran:
+		return born.Add(quietFor)
+	case !replaced.IsZero():
+		return replaced.Add(quietFor)
+	}
+	return time.Time{}
 }
 
 // stopped tells whether an ending pod's containers are all at rest.
@@ -201,14 +219,13 @@ func (s *State) statusResources(c *Container, cs *v1.ContainerStatus) {
 	if c.Kind == Ephemeral {
 		return
 	}
+	given := c.given()
 	cs.AllocatedResources = c.Spec.Resources.Requests
-	switch {
-	case c.Cur == nil:
-		cs.Resources = nil
-	case c.Cur.Resources != nil:
-		cs.Resources = c.Cur.Resources
-	default:
-		cs.Resources = &v1.ResourceRequirements{Limits: c.Spec.Resources.Limits, Requests: c.Spec.Resources.Requests}
+	if s.Pending != nil {
+		cs.AllocatedResources = given.Requests
+	}
+	if c.Cur != nil {
+		cs.Resources = &v1.ResourceRequirements{Limits: given.Limits, Requests: given.Requests}
 	}
 }
 
@@ -290,7 +307,12 @@ func Owned(t v1.PodConditionType) bool {
 			return true
 		}
 	}
-	return t == v1.DisruptionTarget
+	return t == v1.DisruptionTarget || Passing(t)
+}
+
+// Passing tells whether a condition is there only as long as it holds.
+func Passing(t v1.PodConditionType) bool {
+	return t == v1.PodResizePending || t == v1.PodResizeInProgress
 }
 
 // conditions returns the pod's conditions: those of others as they are, then
@@ -339,6 +361,7 @@ func (s *State) conditions(now time.Time, phase v1.PodPhase) []v1.PodCondition {
 	} else {
 		add(v1.PodScheduled, true, "", "")
 	}
+	s.resizeConditions(add)
 	if v := s.Verdict; v != nil && v.Condition != nil && old(v.Condition.Type) == nil {
 		add(v.Condition.Type, true, v.Condition.Reason, v.Condition.Message)
 	}

@@ -27,6 +27,8 @@ const (
 	// earlier request for the same run is superseded.
 	StopContainer
 	RunProbe
+	// ResizeContainer gives a run the resources of the spec.
+	ResizeContainer
 	// RemoveContainer forgets the run Action.ID.
 	RemoveContainer
 	// TearDown stops the sandbox and takes the volumes away.
@@ -200,6 +202,7 @@ func (s *State) advance(now time.Time, d *Decision) {
 			continue
 		}
 		s.judgeRun(now, c)
+		s.resize(now, c, d)
 		s.stopping(now, c, true, d)
 	}
 }
@@ -316,6 +319,9 @@ func (s *State) keep(now time.Time, c *Container, d *Decision, hold bool) {
 		}
 	}
 	c.Start.begin()
+	c.Resize = Task{}
+	given := c.Spec.Resources
+	c.Applied = &given
 	d.add(Action{Do: StartContainer, Container: c, Attempt: attempt})
 }
 
@@ -345,17 +351,18 @@ func (c *Container) PullBackOff(now time.Time) bool {
 
 // crashed is when the exited newest run may be followed by another.
 func (c *Container) crashed() time.Time {
-	if c.crashDelay == 0 || c.Cur.FinishedAt.Sub(c.crashUpdated) > 2*crashRetry.max {
+	if c.crashDelay == 0 || c.outdated() || c.Cur.FinishedAt.Sub(c.crashUpdated) > 2*crashRetry.max {
 		return time.Time{}
 	}
 	return c.Cur.FinishedAt.Add(c.crashDelay)
 }
 
 // crash lengthens the back-off: the first restart is at once, the second 10 s
-// after the exit, and so on; ten quiet minutes start it over.
+// after the exit, and so on; ten quiet minutes, or another definition, start it
+// over.
 func (c *Container) crash(now time.Time) {
 	switch {
-	case c.crashDelay == 0 || c.Cur.FinishedAt.Sub(c.crashUpdated) > 2*crashRetry.max:
+	case c.crashDelay == 0 || c.outdated() || c.Cur.FinishedAt.Sub(c.crashUpdated) > 2*crashRetry.max:
 		c.crashDelay = crashRetry.first
 	default:
 		c.crashDelay = min(2*c.crashDelay, crashRetry.max)
@@ -392,7 +399,7 @@ func (s *State) judgeRun(now time.Time, c *Container) {
 		c.stop(now.Add(grace), fmt.Sprintf("Container %s failed %s probe, will be restarted", c.Name, what))
 		return
 	}
-	if c.Cur.Hash != "" && c.Cur.Hash != c.Hash {
+	if c.outdated() {
 		c.stop(now.Add(s.podGrace()), fmt.Sprintf("Container %s definition changed, will be restarted", c.Name))
 	}
 }
