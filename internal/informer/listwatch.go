@@ -7,10 +7,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 )
 
 // listWatch is a Feed in the form that client-go's reflector reads.
 type listWatch struct{ feed Feed }
+
+// ListerWatcher returns a feed as reflectors read it, for those who need no
+// store of their own.
+func ListerWatcher(feed Feed) cache.ListerWatcher { return listWatch{feed} }
 
 // List implements cache.ListerWatcher. The reflector's paging and its wish for
 // any revision are moot: the feed always has the newest state, whole.
