@@ -16,10 +16,13 @@ func kinds() map[schema.GroupResource]*rules {
 		"configmaps":             configMapRules,
 		"endpoints":              endpointsRules,
 		"events":                 eventRules,
+		"limitranges":            limitRangeRules,
 		"namespaces":             namespaceRules,
 		"nodes":                  nodeRules,
 		"persistentvolumeclaims": claimRules,
+		"persistentvolumes":      persistentVolumeRules,
 		"pods":                   podRules,
+		"resourcequotas":         quotaRules,
 		"secrets":                secretRules,
 		"services":               serviceRules,
 	})
@@ -33,9 +36,25 @@ func kinds() map[schema.GroupResource]*rules {
 	group("discovery.k8s.io", map[string]*rules{
 		"endpointslices": endpointSliceRules,
 	})
+	group("node.k8s.io", map[string]*rules{
+		"runtimeclasses": runtimeClassRules,
+	})
+	group("policy", map[string]*rules{
+		"poddisruptionbudgets": budgetRules,
+	})
+	group("rbac.authorization.k8s.io", map[string]*rules{
+		"clusterrolebindings": clusterRoleBindingRules,
+		"clusterroles":        clusterRoleRules,
+		"rolebindings":        roleBindingRules,
+		"roles":               roleRules,
+	})
+	group("scheduling.k8s.io", map[string]*rules{
+		"priorityclasses": priorityClassRules,
+	})
 	group("storage.k8s.io", map[string]*rules{
-		"csidrivers": csiDriverRules,
-		"csinodes":   csiNodeRules,
+		"csidrivers":     csiDriverRules,
+		"csinodes":       csiNodeRules,
+		"storageclasses": storageClassRules,
 	})
 	return table
 }

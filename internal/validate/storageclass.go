@@ -1,0 +1,73 @@
+package validate
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// What a class may tell a provisioner.
+const (
+	mostParameters    = 512
+	longestParameters = 256 << 10
+)
+
+var storageClassRules = &rules{ // never changed
+	create: rule(storageClass),
+	update: change(storageClassUpdate),
+}
+
+func storageClass(e *problems, c *storagev1.StorageClass) {
+	e.checked(nil, "provisioner", c.Provisioner, provisionerName)
+	at, size := field.NewPath("parameters"), 0
+	if len(c.Parameters) > mostParameters {
+		e.add(field.TooLong(at, "", mostParameters))
+	} else {
+		for k, v := range c.Parameters {
+			if k == "" {
+				e.invalid(at, k, "field can not be empty.")
+			}
+			size += len(k) + len(v)
+		}
+		if size > longestParameters {
+			e.add(field.TooLong(at, "", longestParameters))
+		}
+	}
+	optionalOneOf(e, nil, "reclaimPolicy", c.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain)
+	if c.VolumeBindingMode == nil {
+		e.required(field.NewPath("volumeBindingMode"), "")
+	} else {
+		oneOf(e, nil, "volumeBindingMode", *c.VolumeBindingMode, storagev1.VolumeBindingImmediate, storagev1.VolumeBindingWaitForFirstConsumer)
+	}
+	for i, t := range c.AllowedTopologies {
+		for j, x := range t.MatchLabelExpressions {
+			at := field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions").Index(j)
+			e.check(at, "key", x.Key, validation.IsQualifiedName)
+			if len(x.Values) == 0 {
+				e.required(at.Child("values"), "")
+			}
+			seen := map[string]bool{}
+			for k, v := range x.Values {
+				if seen[v] {
+					e.add(field.Duplicate(at.Child("values").Index(k), v))
+				}
+				seen[v] = true
+			}
+		}
+	}
+}
+
+func storageClassUpdate(e *problems, c, old *storagev1.StorageClass) {
+	storageClass(e, c)
+	if !sameSpec(c.Parameters, old.Parameters) {
+		e.forbidden(field.NewPath("parameters"), "updates to parameters are forbidden.")
+	}
+	if c.Provisioner != old.Provisioner {
+		e.forbidden(field.NewPath("provisioner"), "updates to provisioner are forbidden.")
+	}
+	if !sameSpec(c.ReclaimPolicy, old.ReclaimPolicy) {
+		e.forbidden(field.NewPath("reclaimPolicy"), "updates to reclaimPolicy are forbidden.")
+	}
+	e.immutable(nil, "volumeBindingMode", c.VolumeBindingMode, sameSpec(c.VolumeBindingMode, old.VolumeBindingMode))
+}
