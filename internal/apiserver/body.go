@@ -69,9 +69,14 @@ func (q *request) decode(v scheme.Validation) (obj runtime.Object, warnings []st
 		return nil, nil, err
 	}
 	err = q.withBody(func(b []byte) error {
-		obj, warnings, err = q.Table.Decode(b, mt, q.kind.row.GroupVersionKind(), v)
+		obj, warnings, err = q.decodeBody(b, mt, v)
 		return err
 	})
+	return obj, warnings, err
+}
+
+func (q *request) decodeBody(b []byte, mt scheme.MediaType, v scheme.Validation) (runtime.Object, []string, error) {
+	obj, warnings, err := q.Table.Decode(b, mt, q.kind.row.GroupVersionKind(), v)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -67,22 +67,43 @@ func (q *request) update(subresource string) error {
 	if err != nil {
 		return err
 	}
-	obj, warnings, err := q.decode(v)
+	mt, err := bodyType(q.r.Header)
 	if err != nil {
 		return err
 	}
-	q.warn(warnings)
-	if err := q.named(obj); err != nil {
-		return err
-	}
-	e, created, err := w.update(func(old *cache.Entry) (runtime.Object, error) {
-		if old == nil {
-			if subresource != "" || !q.kind.strategy.CreateOnUpdate {
+	var (
+		e       *cache.Entry
+		created bool
+	)
+	err = q.withBody(func(body []byte) error {
+		obj, warnings, err := q.decodeBody(body, mt, v)
+		if err != nil {
+			return err
+		}
+		q.warn(warnings)
+		if err := q.named(obj); err != nil {
+			return err
+		}
+		// An object with a version or an identity was there once.
+		m := obj.(metav1.Object)
+		mayCreate := subresource == "" && q.kind.strategy.CreateOnUpdate && m.GetResourceVersion() == "" && m.GetUID() == ""
+		e, created, err = w.update(func(old *cache.Entry) (runtime.Object, error) {
+			if old == nil && !mayCreate {
 				return nil, w.notFound()
 			}
-		}
-		// What is handed out will be changed, and may be asked for again.
-		return obj.DeepCopyObject(), nil
+			// What is handed out is changed; it is read anew if it is asked for
+			// again, which is rare.
+			next := obj
+			if obj = nil; next != nil {
+				return next, nil
+			}
+			next, _, err := q.decodeBody(body, mt, v)
+			if err != nil {
+				return nil, err
+			}
+			return next, q.named(next)
+		})
+		return err
 	})
 	q.warn(w.warnings)
 	if err != nil {

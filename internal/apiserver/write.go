@@ -245,7 +245,7 @@ func (w *write) putValue(obj runtime.Object, value []byte, expect int64) (*cache
 	if w.kind.strategy.TTL != nil {
 		ttl = w.kind.strategy.TTL(obj)
 	}
-	rev, err := w.Store.Apply(w.ctx, store.Write{
+	rev, err := w.apply(store.Write{
 		Key: row.Key(w.namespace, w.name), Value: value, Expect: expect,
 		Object: obj.(store.Versioned), Lazy: row.Lazy, TTL: ttl,
 	})
@@ -259,11 +259,20 @@ func (w *write) putValue(obj runtime.Object, value []byte, expect int64) (*cache
 	return cache.NewEntry(w.key(), obj, rev), nil
 }
 
+// apply makes the write. A client that leaves does not call it off: what the
+// write has taken (addresses, quota) must know its fate.
+func (w *write) apply(sw store.Write) (int64, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return w.Store.Apply(context.WithoutCancel(w.ctx), sw)
+}
+
 // remove deletes an object at the expected revision. last, which is nobody
 // else's, becomes the last word on it.
 func (w *write) remove(last runtime.Object, expect int64) (*cache.Entry, error) {
 	row := w.kind.row.Stored
-	rev, err := w.Store.Apply(w.ctx, store.Write{
+	rev, err := w.apply(store.Write{
 		Key: row.Key(w.namespace, w.name), Expect: expect, Object: last.(store.Versioned), Lazy: row.Lazy,
 	})
 	if err != nil {

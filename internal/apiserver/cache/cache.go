@@ -65,6 +65,7 @@ type Cache struct {
 	waiters map[*waiter]struct{}
 
 	wakes []chan struct{} // the sink's own, reused
+	full  chan struct{}   // says that there is something to trim
 }
 
 type waiter struct {
@@ -87,6 +88,7 @@ func New(c Config) *Cache {
 		byName:  make(map[schema.GroupResource]*Resource, len(c.Resources)),
 		ready:   make(chan struct{}),
 		waiters: map[*waiter]struct{}{},
+		full:    make(chan struct{}, 1),
 	}
 	for _, row := range c.Resources {
 		if row.Stored != row || row.Prefix == "" {
@@ -108,6 +110,11 @@ func (c *Cache) Revision() int64 { return c.revision.Load() }
 // Run loads the store and follows it until ctx ends. When the store can no
 // longer tell what happened since, every watcher is ended and all is loaded anew.
 func (c *Cache) Run(ctx context.Context) error {
+	var trimming sync.WaitGroup
+	defer trimming.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	trimming.Go(func() { c.trim(ctx) })
 	for {
 		revision, err := c.load(ctx)
 		if err != nil {
@@ -127,6 +134,39 @@ func (c *Cache) Run(ctx context.Context) error {
 		default:
 			c.expireAll()
 			return fmt.Errorf("watch the store: %w", err)
+		}
+	}
+}
+
+func (c *Cache) trimLater() {
+	select {
+	case c.full <- struct{}{}:
+	default:
+	}
+}
+
+// trim gives back, a while after a burst of writes, the memory of its events.
+// It sleeps until there is a burst.
+func (c *Cache) trim(ctx context.Context) {
+	for {
+		select {
+		case <-c.full:
+		case <-ctx.Done():
+			return
+		}
+		t := c.clock.NewTimer(maxAge)
+		select {
+		case now := <-t.C():
+			more := false
+			for _, r := range c.byRow {
+				more = r.trim(now) || more
+			}
+			if more {
+				c.trimLater()
+			}
+		case <-ctx.Done():
+			t.Stop()
+			return
 		}
 	}
 }

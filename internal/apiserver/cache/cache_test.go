@@ -431,3 +431,41 @@ func TestBytesOnce(t *testing.T) {
 		t.Errorf("encoded %d times, %v", n, err)
 	}
 }
+
+// TestWindowsShrink checks that what a burst of writes left is given back.
+func TestWindowsShrink(t *testing.T) {
+	clk := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, clk)
+	all := f.r.Select("", nil, nil)
+	first := f.write(pod("a", "", ""), "a", 0, true)
+	last := first
+	for range 1000 {
+		last = f.write(pod("a", "", fmt.Sprint(last)), "a", last, true)
+	}
+	w, err := f.r.Watch(t.Context(), all, cache.WatchOptions{Revision: first})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	for !clk.HasWaiters() {
+	}
+	clk.Step(2 * time.Minute)
+	for { // the cache trims on a goroutine of its own
+		w, err := f.r.Watch(t.Context(), all, cache.WatchOptions{Revision: first})
+		if err != nil {
+			if !apierrors.IsResourceExpired(err) {
+				t.Error(err)
+			}
+			break
+		}
+		w.Close()
+	}
+	w, err = f.r.Watch(t.Context(), all, cache.WatchOptions{Revision: last - 128})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if got, _, err := w.Next(nil); err != nil || len(got) != 128 {
+		t.Errorf("%d events, %v", len(got), err)
+	}
+}

@@ -60,26 +60,49 @@ func (f *feed) get(pos uint64) *Event { return f.ring[pos&uint64(len(f.ring)-1)]
 // revision dropped, or 0.
 func (f *feed) push(ev *Event) (dropped int64) {
 	for n := f.next - f.first; n >= minEvents; n-- {
-		old := f.get(f.first)
-		if n < maxEvents && f.bytes+ev.entry.Size <= maxBytes && ev.at.Sub(old.at) <= maxAge {
+		if n < maxEvents && f.bytes+ev.entry.Size <= maxBytes && ev.at.Sub(f.get(f.first).at) <= maxAge {
 			break
 		}
-		dropped = old.Revision
-		f.bytes -= old.entry.Size
-		f.ring[f.first&uint64(len(f.ring)-1)] = nil
-		f.first++
+		dropped = f.drop()
 	}
 	if int(f.next-f.first) == len(f.ring) {
-		grown := make([]*Event, max(8, 2*len(f.ring)))
-		for p := f.first; p < f.next; p++ {
-			grown[p&uint64(len(grown)-1)] = f.get(p)
-		}
-		f.ring = grown
+		f.resize(max(8, 2*len(f.ring)))
 	}
 	f.ring[f.next&uint64(len(f.ring)-1)] = ev
 	f.bytes += ev.entry.Size
 	f.next++
 	return dropped
+}
+
+// drop forgets the oldest event and returns its revision.
+func (f *feed) drop() int64 {
+	old := f.get(f.first)
+	f.bytes -= old.entry.Size
+	f.ring[f.first&uint64(len(f.ring)-1)] = nil
+	f.first++
+	return old.Revision
+}
+
+func (f *feed) resize(n int) {
+	ring := make([]*Event, n)
+	for p := f.first; p < f.next; p++ {
+		ring[p&uint64(n-1)] = f.get(p)
+	}
+	f.ring = ring
+}
+
+// trim forgets what is older than a time, down to the least that is kept. It
+// returns the newest revision dropped, or 0, and whether more than the least
+// is left.
+func (f *feed) trim(before time.Time) (dropped int64, more bool) {
+	for f.next-f.first > minEvents && f.get(f.first).at.Before(before) {
+		dropped = f.drop()
+	}
+	n := int(f.next - f.first)
+	if len(f.ring) > 2*minEvents && n <= minEvents {
+		f.resize(minEvents)
+	}
+	return dropped, n > minEvents
 }
 
 // wake rings the bell now, or leaves it with those to ring at the batch's end.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -186,6 +187,9 @@ func (r *Resource) publish(ev *Event) {
 	if low := r.all.push(ev); low > 0 {
 		r.low = low
 	}
+	if r.all.next-r.all.first > minEvents {
+		r.cache.trimLater()
+	}
 	r.all.wake(&r.cache.wakes)
 	if len(r.feeds) == 0 {
 		return
@@ -207,6 +211,21 @@ func (r *Resource) offer(name string, ev *Event) {
 		f.push(ev)
 		f.wake(&r.cache.wakes)
 	}
+}
+
+// trim forgets old events and snapshots; more tells whether some are left that
+// age will make superfluous.
+func (r *Resource) trim(now time.Time) (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	dropped, more := r.all.trim(now.Add(-maxAge))
+	r.low = max(r.low, dropped)
+	for _, f := range r.feeds {
+		_, m := f.trim(now.Add(-maxAge))
+		more = more || m
+	}
+	r.kept = slices.DeleteFunc(r.kept, func(k keptSnapshot) bool { return !now.Before(k.until) })
+	return more || len(r.kept) > 0
 }
 
 // Snapshot is the state of a resource at one revision. It never changes.
@@ -274,6 +293,7 @@ func (r *Resource) Keep(s *Snapshot) {
 	}
 	clear(r.kept[len(kept):])
 	r.kept = append(kept, keptSnapshot{s, now.Add(keepFor)})
+	r.cache.trimLater()
 }
 
 // At returns the state at a past revision: from memory if it is the newest or
