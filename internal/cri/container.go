@@ -92,6 +92,9 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 			return "", err
 		}
 	}
+	if skeleton := r.skeleton(config, img); skeleton != "" && len(dirs) > 0 {
+		dirs = append(dirs, skeleton)
+	}
 	if err := mountOverlay(rootfs, dirs, state); err != nil {
 		return "", fmt.Errorf("failed to create container: %w", err)
 	}

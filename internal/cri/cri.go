@@ -143,7 +143,7 @@ func New(cfg Config) (*Runtime, error) {
 		containers: map[string]*container{},
 	}
 	for _, dir := range []string{
-		r.statePath("sandboxes"), r.statePath("containers"),
+		r.statePath("sandboxes"), r.statePath("containers"), r.statePath("skeletons"),
 		r.runPath("sandboxes"), r.runPath("containers"), r.runPath("ready"),
 	} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {

@@ -223,6 +223,12 @@ func (r *Runtime) recall() error {
 	}, r.dropContainerFiles); err != nil {
 		return err
 	}
+	if len(r.containers) == 0 {
+		// Nothing is mounted over them: the sets of former containers go.
+		if err := errors.Join(os.RemoveAll(r.statePath("skeletons")), os.Mkdir(r.statePath("skeletons"), 0o711)); err != nil {
+			return err
+		}
+	}
 	// What stands below RunDir without a record was being made, or removed.
 	for kind, known := range map[string]func(string) bool{
 		"sandboxes":  func(id string) bool { return r.sandboxes[id] != nil },

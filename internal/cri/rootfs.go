@@ -21,6 +21,11 @@ func mountOverlay(target string, layers []string, state string) error {
 		}
 		layers = []string{empty}
 	}
+	if state != "" {
+		if err := likeRoot(state+"/upper", layers[0]); err != nil {
+			return err
+		}
+	}
 	if state == "" && len(layers) == 1 {
 		return bindReadOnly(layers[0], target)
 	}
@@ -91,6 +96,19 @@ func overlayAtOnce(target string, layers []string, state string) error {
 		return fmt.Errorf("the image's %d layers need a kernel of version 6.5 or newer", len(layers))
 	}
 	return os.NewSyscallError("mount", unix.Mount("overlay", target, "overlay", flags, options))
+}
+
+// likeRoot gives a writable layer the owner and mode of the layer it goes on:
+// they become those of the root folder.
+func likeRoot(upper, layer string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(layer, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: layer, Err: err}
+	}
+	if err := os.Chown(upper, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	return os.NewSyscallError("chmod", unix.Chmod(upper, st.Mode&0o7777))
 }
 
 func bindReadOnly(source, target string) error {

@@ -272,14 +272,17 @@ func TestAttributes(t *testing.T) {
 
 // What a layer does not describe is as below.
 func TestImplicitFoldersAreAsBelow(t *testing.T) {
-	d := dir("home/", 0o711)
+	d, top := dir("home/", 0o711), dir("./", 0o751)
 	d.Uid = 77
 	s := open(t, t.TempDir())
-	load(t, s, docker(t, true, img{tags: []string{"a"}, layers: [][]byte{layerOf(t, d), layerOf(t, file("x", "")), layerOf(t, file("home/new/file", "x"))}}))
+	load(t, s, docker(t, true, img{tags: []string{"a"}, layers: [][]byte{layerOf(t, top, d), layerOf(t, file("x", "")), layerOf(t, file("home/new/file", "x"))}}))
 	merged(t, s, "a", func(root string) {
 		var st unix.Stat_t
 		if err := unix.Stat(root+"/home", &st); err != nil || st.Mode&0o7777 != 0o711 || st.Uid != 77 {
 			t.Errorf("%o of %d, %v", st.Mode, st.Uid, err)
+		}
+		if err := unix.Stat(root, &st); err != nil || st.Mode&0o7777 != 0o751 {
+			t.Errorf("the root is %o, %v", st.Mode, err)
 		}
 	})
 }

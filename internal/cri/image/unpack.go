@@ -112,6 +112,9 @@ func unpack(ctx context.Context, r io.Reader, dir string) (*unpacked, error) {
 		return nil, err
 	}
 	u := &unpacked{diffID: "sha256:" + hex.EncodeToString(hash.Sum(nil)), bytes: x.bytes, inodes: x.inodes}
+	if _, described := x.dirs[""]; !described {
+		u.implicit = append(u.implicit, "")
+	}
 	for name := range x.made {
 		u.implicit = append(u.implicit, name)
 	}
