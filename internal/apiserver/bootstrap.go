@@ -52,7 +52,7 @@ func (s *Server) ensureOwn(ctx context.Context) error {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.ensure(gctx, "services", "", s.ownService(), nil) })
-	if s.Advertise.IsValid() {
+	if a := s.Advertise.Addr(); a.IsGlobalUnicast() {
 		g.Go(func() error { return s.ensure(gctx, "endpoints", "", s.ownEndpoints(), sameEndpoints) })
 		g.Go(func() error { return s.ensure(gctx, "endpointslices", discoveryv1.GroupName, s.ownSlice(), sameSlice) })
 	}

@@ -9,6 +9,11 @@
 //
 // Objects of the watch cache are shared and read-only; the bytes that answer a
 // request are made at most once for an object and media type.
+//
+// The package is larger than others because the verbs, the forms of answers and
+// the few subresources all work on the one request and the one write; what does
+// not is in packages of its own (cache, strategy, allocate, h2, connect, table,
+// discovery, openapi).
 package apiserver
 
 import (
@@ -124,8 +129,9 @@ type Config struct {
 	ServiceCIDR netip.Prefix
 	// NodePortFirst and NodePortLast bound node ports; zero is 30000 and 32767.
 	NodePortFirst, NodePortLast int32
-	// Advertise is where the `kubernetes` Service sends clients to; an invalid
-	// one leaves the Service without endpoints.
+	// Advertise is where the `kubernetes` Service sends clients to; one that is
+	// not valid, or only good within this machine, leaves the Service without
+	// endpoints.
 	Advertise netip.AddrPort
 
 	Version version.Info
@@ -332,7 +338,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 	h2.New(h2.Config{MaxHeader: maxHeader, Logger: s.Logger}).Mount(h)
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { errs <- h.ServeTLS(wires{l}, "", "") }()
+		go func() { errs <- h.ServeTLS(h2.Listener(l), "", "") }()
 	}
 	var failed error
 	select {

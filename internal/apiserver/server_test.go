@@ -16,6 +16,7 @@ import (
 	"clipper/internal/scheme"
 	"clipper/internal/store"
 	"clipper/internal/store/pebble"
+	"clipper/internal/validate"
 
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
@@ -87,7 +88,7 @@ func startOn(t testing.TB, db store.Store, change ...func(*apiserver.Config)) *c
 		Authenticator: auth.NewAuthenticator(auth.AuthenticatorConfig{
 			ClientCA: pki.CAPool(), Tokens: tokens, Authorizer: masters{}, Clock: clock.RealClock{}, Logger: quiet(),
 		}),
-		Authorizer: masters{}, Signer: signer, Verifier: tokens,
+		Authorizer: masters{}, Signer: signer, Verifier: tokens, Validator: validate.New(table),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/24"),
 		Advertise:   netip.MustParseAddrPort("192.0.2.1:6443"),
 		Logger:      quiet(),

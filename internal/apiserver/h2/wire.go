@@ -1,4 +1,4 @@
-package apiserver
+package h2
 
 import (
 	"net"
@@ -99,7 +99,10 @@ func (w *wire) Close() error {
 	return nil
 }
 
-// wires is a listener of wires.
+// Listener makes the connections of a listener, before TLS, write in the
+// background.
+func Listener(l net.Listener) net.Listener { return wires{l} }
+
 type wires struct{ net.Listener }
 
 func (l wires) Accept() (net.Conn, error) {
