@@ -128,6 +128,15 @@ func (k *Kubelet) release(uid types.UID) {
 }
 
 func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
+	if os := pod.Spec.OS; os != nil && os.Name != v1.Linux {
+		return &refusal{"PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS", false}
+	}
+	if text := forbiddenSysctl(pod, k.UnsafeSysctls); text != "" {
+		return &refusal{"SysctlForbidden", text, false}
+	}
+	if !k.node.Machine.AppArmor && wantsAppArmor(pod) {
+		return &refusal{"AppArmor", "Cannot enforce AppArmor: AppArmor is not enabled on the host", false}
+	}
 	node := &v1.Node{}
 	node.Name, node.Labels = k.NodeName, k.nodeLabels
 	if ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node); err == nil && !ok {
@@ -149,6 +158,22 @@ func (k *Kubelet) refuseLocked(pod *v1.Pod, c claim) *refusal {
 		return outOf("pods", 1, int64(len(k.claimed)), int64(k.MaxPods))
 	}
 	return k.shortLocked(c)
+}
+
+// wantsAppArmor tells whether a container is to be confined by a profile.
+func wantsAppArmor(pod *v1.Pod) bool {
+	wants := func(p *v1.AppArmorProfile) bool { return p != nil && p.Type != v1.AppArmorProfileTypeUnconfined }
+	if sc := pod.Spec.SecurityContext; sc != nil && wants(sc.AppArmorProfile) {
+		return true
+	}
+	for _, list := range [...][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			if sc := list[i].SecurityContext; sc != nil && wants(sc.AppArmorProfile) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // shortLocked says what the node has too little of beside the pods that are on

@@ -57,6 +57,8 @@ type Config struct {
 	MaxPods int
 	// CgroupRoot is above the cgroups of all pods; default "/kubepods".
 	CgroupRoot string
+	// UnsafeSysctls that pods may set beside the safe ones; may end in "*".
+	UnsafeSysctls []string
 	// NoCgroups leaves the pods' cgroups to the runtime.
 	NoCgroups bool
 	// Reserved of the node's capacity, not for pods.

@@ -81,9 +81,13 @@ func (a *actor) do(act lifecycle.Action) {
 
 func (a *actor) setUpVolumes() {
 	k, pod, wereUp := a.k, a.podWithIPs(), a.state.Volumes.Done
+	ctx, earlier := a.begin, a.mounts
+	if wereUp {
+		ctx = a.ctx // containers that stop may still read what is renewed
+	}
 	a.spawn(func() message {
-		err := k.refs.Wait(a.begin, pod.UID)
-		mounts, err2 := k.volumes.SetUp(a.begin, pod)
+		err := k.refs.Wait(ctx, pod.UID)
+		mounts, err2 := k.volumes.SetUp(ctx, pod, earlier)
 		if err == nil {
 			err = err2
 		}
@@ -162,6 +166,10 @@ func (a *actor) makeSandbox(pod *v1.Pod, old string, config *runtimeapi.PodSandb
 			return "", nil, fmt.Errorf("failed to get RuntimeClass %q: %w", *class, err)
 		}
 		handler = rc.Handler
+	}
+	if h := pod.Spec.HostUsers; h != nil && !*h {
+		// Never run in the node's user namespace what asked for one of its own.
+		return "", nil, fmt.Errorf("user namespaces are not supported by the runtime handler %q of this node", handler)
 	}
 	if err := os.MkdirAll(config.LogDirectory, 0o755); err != nil {
 		return "", nil, err

@@ -142,7 +142,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	var err error
 	k.volumes, err = volume.New(volume.Config{
 		Root: filepath.Join(k.RootDir, "pods"), Memory: filepath.Join(k.RootDir, "memory"),
-		Objects: k.refs, Token: k.tokens.get, Claim: k.claim, Allocatable: k.spec.Allocatable,
+		Objects: k.refs, Token: k.tokens.get, Claim: k.claim, Image: k.images.Volume, Allocatable: k.spec.Allocatable,
 	})
 	if err != nil {
 		return fmt.Errorf("volumes: %w", err)

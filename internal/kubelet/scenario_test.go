@@ -481,7 +481,11 @@ func (s *scenario) config(c *fakecri.Container) {
 		if m.Readonly {
 			ro = "ro"
 		}
-		s.printf("mount %s %s <- %s", m.ContainerPath, ro, m.HostPath)
+		from := m.HostPath
+		if m.Image != nil {
+			from = m.Image.Image + " " + m.ImageSubPath
+		}
+		s.printf("mount %s %s <- %s", m.ContainerPath, ro, from)
 	}
 }
 

@@ -196,8 +196,8 @@ func (r *starting) mountsOf(env []podspec.Var) (list []*runtimeapi.Mount, device
 			}
 		}
 		switch {
-		case v.Image != nil:
-			m.Image = &runtimeapi.ImageSpec{Image: v.Image.Reference, UserSpecifiedImage: v.Image.Reference}
+		case v.Image != "":
+			m.Image = &runtimeapi.ImageSpec{Image: v.Image}
 			m.ImageSubPath = sub
 		case sub != "":
 			if m.HostPath, err = k.volumes.SubPath(r.pod, r.spec.Name, i, v, vm.Name, sub); err != nil {

@@ -127,6 +127,11 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 	return id, nil
 }
 
+// Volume makes sure that the image of a volume is there.
+func (im *Puller) Volume(ctx context.Context, pod *v1.Pod, v *v1.ImageVolumeSource) (string, error) {
+	return im.Ensure(ctx, pod, nil, &v1.Container{Image: v.Reference, ImagePullPolicy: v.PullPolicy})
+}
+
 // pull gets an image with the pod's credentials, joining a pull of the same
 // image that is under way. The pull ends early once nobody waits for it.
 func (im *Puller) pull(ctx context.Context, pod *v1.Pod, spec *runtimeapi.ImageSpec) (string, error) {

@@ -22,7 +22,9 @@ type Machine struct {
 	SystemUUID      string
 	BootID          string
 	Swap            int64
-	Unified         bool
+	// Unified: the cgroups are of version 2.
+	Unified  bool
+	AppArmor bool
 }
 
 // ReadMachine looks at the machine; root is on the disk that counts as its own.
@@ -56,6 +58,7 @@ func ReadMachine(root string) Machine {
 		m.Disk = int64(st.Blocks) * st.Bsize
 	}
 	m.Unified = unix.Statfs("/sys/fs/cgroup", &st) == nil && st.Type == unix.CGROUP2_SUPER_MAGIC
+	m.AppArmor = line("/sys/module/apparmor/parameters/enabled") == "Y"
 	dirs, _ := filepath.Glob("/sys/kernel/mm/hugepages/hugepages-*kB")
 	for _, dir := range dirs {
 		kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(dir), "hugepages-"), "kB"), 10, 64)

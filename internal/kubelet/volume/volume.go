@@ -39,6 +39,9 @@ type Config struct {
 	Token func(context.Context, *v1.Pod, *v1.ServiceAccountTokenProjection) (string, time.Time, error)
 	// Claim returns the volume bound to a claim of the pod's namespace.
 	Claim func(ctx context.Context, pod *v1.Pod, name string) (*v1.PersistentVolume, error)
+	// Image makes sure that an image is there and returns what the runtime
+	// knows it by.
+	Image func(context.Context, *v1.Pod, *v1.ImageVolumeSource) (string, error)
 	// Allocatable of the node, for downward API files.
 	Allocatable v1.ResourceList
 }
@@ -79,8 +82,8 @@ type Mounted struct {
 	// Path on the node; empty for an image.
 	Path     string
 	ReadOnly bool
-	// Image is set for a volume that the runtime mounts itself.
-	Image *v1.ImageVolumeSource
+	// Image is set for a volume that the runtime mounts itself: its reference.
+	Image string
 	// Block: Path is a device.
 	Block bool
 }
@@ -104,13 +107,18 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// SetUp makes the pod's volumes, or brings up to date what they show. It tries
+// SetUp makes the pod's volumes, or brings up to date what they show; those of
+// an earlier call that show nothing of the API are taken as they are. It tries
 // all of them and returns the first error.
-func (m *Manager) SetUp(ctx context.Context, pod *v1.Pod) (Mounts, error) {
+func (m *Manager) SetUp(ctx context.Context, pod *v1.Pod, earlier Mounts) (Mounts, error) {
 	out := Mounts{Volumes: make(map[string]Mounted, len(pod.Spec.Volumes))}
 	var first error
 	for i := range pod.Spec.Volumes {
 		v := &pod.Spec.Volumes[i]
+		if had, ok := earlier.Volumes[v.Name]; ok && !showsAPI(v) {
+			out.Volumes[v.Name] = had
+			continue
+		}
 		mounted, renew, err := m.one(ctx, pod, v)
 		if err != nil {
 			if first == nil {
@@ -126,6 +134,11 @@ func (m *Manager) SetUp(ctx context.Context, pod *v1.Pod) (Mounts, error) {
 	return out, first
 }
 
+// showsAPI tells whether a volume's files are made from API objects.
+func showsAPI(v *v1.Volume) bool {
+	return v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil
+}
+
 func (m *Manager) one(ctx context.Context, pod *v1.Pod, v *v1.Volume) (Mounted, time.Time, error) {
 	var none time.Time
 	switch {
@@ -134,7 +147,7 @@ func (m *Manager) one(ctx context.Context, pod *v1.Pod, v *v1.Volume) (Mounted, 
 		return Mounted{Path: path}, none, err
 	case v.HostPath != nil:
 		return Mounted{Path: v.HostPath.Path}, none, hostPath(v.HostPath)
-	case v.ConfigMap != nil, v.Secret != nil, v.DownwardAPI != nil, v.Projected != nil:
+	case showsAPI(v):
 		files, renew, err := m.files(ctx, pod, v)
 		if err != nil {
 			return Mounted{}, none, err
@@ -142,7 +155,8 @@ func (m *Manager) one(ctx context.Context, pod *v1.Pod, v *v1.Volume) (Mounted, 
 		dir := filepath.Join(m.memory(pod.UID), v.Name)
 		return Mounted{Path: dir, ReadOnly: true}, renew, write(dir, files, fsGroup(pod))
 	case v.Image != nil:
-		return Mounted{Image: v.Image, ReadOnly: true}, none, nil
+		ref, err := m.Image(ctx, pod, v.Image)
+		return Mounted{Image: ref, ReadOnly: true}, none, err
 	case v.PersistentVolumeClaim != nil:
 		mounted, err := m.claim(ctx, pod, v.PersistentVolumeClaim.ClaimName, v.PersistentVolumeClaim.ReadOnly)
 		return mounted, none, err

@@ -86,7 +86,7 @@ func TestErrors(t *testing.T) {
 			`MountVolume.SetUp failed for volume "v" : hostPath type check failed: /etc/passwd is not a directory`},
 		{v1.VolumeSource{NFS: &v1.NFSVolumeSource{}}, `MountVolume.SetUp failed for volume "v" : no volume plugin matched`},
 	} {
-		_, err := m.SetUp(context.Background(), podWith(vol("v", c.source)))
+		_, err := m.SetUp(context.Background(), podWith(vol("v", c.source)), Mounts{})
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%v\nwant %s", err, c.want)
 		}
@@ -182,7 +182,7 @@ func TestEmptyDir(t *testing.T) {
 		vol("fast", v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{Medium: v1.StorageMediumMemory, SizeLimit: &size}}),
 	)
 	pod.Spec.SecurityContext = &v1.PodSecurityContext{FSGroup: &group}
-	mounts, err := m.SetUp(context.Background(), pod)
+	mounts, err := m.SetUp(context.Background(), pod, Mounts{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestEmptyDir(t *testing.T) {
 	if err := os.WriteFile(keep, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.SetUp(context.Background(), pod); err != nil { // after a restart
+	if _, err := m.SetUp(context.Background(), pod, Mounts{}); err != nil { // after a restart
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(keep); err != nil {
@@ -221,7 +221,7 @@ func TestEmptyDir(t *testing.T) {
 func TestSubPathStaysInside(t *testing.T) {
 	m := manager(t, nil)
 	pod := podWith(vol("v", v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}))
-	mounts, err := m.SetUp(context.Background(), pod)
+	mounts, err := m.SetUp(context.Background(), pod, Mounts{})
 	if err != nil {
 		t.Fatal(err)
 	}
