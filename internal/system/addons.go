@@ -33,8 +33,13 @@ func dnsService(address netip.Addr) *corev1.Service {
 
 // addons creates what a cluster has besides what its API server does.
 func addons(ctx context.Context, c kubernetes.Interface, services netip.Prefix) error {
-	_, err := c.CoreV1().Services(metav1.NamespaceSystem).Create(ctx, dnsService(dnsAddress(services)), metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) && ctx.Err() == nil {
+	// Creating it again would be refused for its address, which it has.
+	want, in := dnsService(dnsAddress(services)), c.CoreV1().Services(metav1.NamespaceSystem)
+	_, err := in.Get(ctx, want.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = in.Create(ctx, want, metav1.CreateOptions{})
+	}
+	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("the DNS Service: %w", err)
 	}
 	<-ctx.Done()
