@@ -11,6 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -64,6 +65,8 @@ func resourceOf(o runtime.Object) schema.GroupResource {
 		return schema.GroupResource{Resource: "configmaps"}
 	case *schedulingv1.PriorityClass:
 		return priorityClasses
+	case *nodev1.RuntimeClass:
+		return runtimeClasses
 	case *corev1.Node:
 		return nodes
 	case *authenticationv1.TokenRequest:
@@ -377,6 +380,58 @@ func TestPriority(t *testing.T) {
 	}
 	says(t, rich.chain().pass(t.Context(), create(class("another", 1, true))), `priorityclasses.scheduling.k8s.io "another" is forbidden: PriorityClass usual is already marked as default. Only one default can exist`)
 	says(t, rich.chain().pass(t.Context(), update(class("usual", 10, true), class("usual", 10, true))), "")
+}
+
+func TestRuntimeClass(t *testing.T) {
+	costs := &nodev1.RuntimeClass{ObjectMeta: meta("", "vm"), Handler: "vm",
+		Overhead: &nodev1.Overhead{PodFixed: list("cpu", "10m")},
+		Scheduling: &nodev1.Scheduling{NodeSelector: map[string]string{"vm": "yes"},
+			Tolerations: []corev1.Toleration{{Key: "vm", Operator: corev1.TolerationOpExists}}}}
+	free := &nodev1.RuntimeClass{ObjectMeta: meta("", "runc"), Handler: "runc"}
+	w := newWorld(namespace("ns"), account("default"), costs, free)
+	of := func(name string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.RuntimeClassName = &name }
+	}
+	over := func(pairs ...string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.Overhead = list(pairs...) }
+	}
+	chosen := func(value string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"vm": value} }
+	}
+	tolerant := func(p *corev1.Pod) { p.Spec.Tolerations = costs.Scheduling.Tolerations }
+	for _, test := range []struct {
+		pod      *corev1.Pod
+		overhead string
+		fails    string
+	}{
+		{pod("p"), "0", ""},
+		{pod("p", of("runc")), "0", ""},
+		{pod("p", of("vm")), "10m", ""},
+		{pod("p", of("vm"), over("cpu", "10m"), chosen("yes"), tolerant), "10m", ""},
+		{pod("p", of("none")), "", `pods "p" is forbidden: pod rejected: RuntimeClass "none" not found`},
+		{pod("p", of("vm"), over("cpu", "1")), "", `pods "p" is forbidden: pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead`},
+		{pod("p", of("runc"), over("cpu", "1")), "", `pods "p" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead`},
+		{pod("p", over("cpu", "1")), "", `pods "p" is forbidden: pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead`},
+		{pod("p", of("vm"), chosen("no")), "", `pods "p" is forbidden: conflict: runtimeClass.scheduling.nodeSelector[vm] = yes; pod.spec.nodeSelector[vm] = no`},
+	} {
+		err := w.chain().pass(t.Context(), create(test.pod))
+		says(t, err, test.fails)
+		if err != nil {
+			continue
+		}
+		if got := test.pod.Spec.Overhead.Cpu().String(); got != test.overhead {
+			t.Errorf("overhead is %s, want %s", got, test.overhead)
+		}
+		own := 0
+		for _, o := range test.pod.Spec.Tolerations {
+			if o.Key == "vm" {
+				own++
+			}
+		}
+		if costly := test.overhead != "0"; costly != (own == 1) || costly != (test.pod.Spec.NodeSelector["vm"] == "yes") {
+			t.Errorf("pod has %v %v", test.pod.Spec.NodeSelector, test.pod.Spec.Tolerations)
+		}
+	}
 }
 
 func list(pairs ...string) corev1.ResourceList {

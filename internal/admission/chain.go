@@ -59,6 +59,7 @@ func New(c Config) *Chain {
 		TaintNodesByCondition{},
 		&Priority{c.Objects},
 		DefaultTolerationSeconds{},
+		&RuntimeClass{c.Objects},
 		NewResourceQuota(c.Objects, c.Clock),
 	)
 }

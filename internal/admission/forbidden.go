@@ -20,6 +20,7 @@ var (
 	resourceQuotas  = schema.GroupResource{Resource: "resourcequotas"}
 	claims          = schema.GroupResource{Resource: "persistentvolumeclaims"}
 	priorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	runtimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 )
 
 // forbidden is the 403 that keeps a write out, in upstream's form:
