@@ -19,7 +19,11 @@ func (q *request) create() error {
 	if q.name != "" {
 		return q.notAllowed()
 	}
-	if err := q.negotiate(shaped); err != nil {
+	can := shaped
+	if !q.kind.row.IsStored() {
+		can = plain // an answer to a question has no columns and no metadata
+	}
+	if err := q.negotiate(can); err != nil {
 		return err
 	}
 	o, err := scheme.ParseCreateOptions(q.query)

@@ -95,6 +95,8 @@ func TestErrors(t *testing.T) {
 			"the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
 		{"GET", maps, "", []string{"Accept", "text/html"}, 406, "NotAcceptable",
 			"only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
+		{"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "{}", []string{"Content-Type", "application/json", "Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"},
+			406, "NotAcceptable", "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
 		{"PATCH", maps + "/m", "{}", js, 415, "UnsupportedMediaType",
 			"the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"},
 		{"POST", maps + "/m", aMap, js, 405, "MethodNotAllowed", "create is not supported on resources of kind \"configmaps\""},
