@@ -162,6 +162,14 @@ func (q *request) dispatch() error {
 		q.ctx, cancel = context.WithTimeout(q.ctx, within)
 		defer cancel()
 	}
+	if q.kind.row.Namespaced && q.namespace == "" && q.verb != "list" && q.verb != "watch" {
+		// Across all namespaces there is only reading: an object has no path
+		// there, and no collection is deleted by a namespace left out.
+		if q.name != "" {
+			return notServed()
+		}
+		return q.notAllowed()
+	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
 	}
