@@ -179,6 +179,9 @@ func stopSignal(config *runtimeapi.ContainerConfig, img *image.Image) string {
 	return img.Spec.StopSignal
 }
 
+// signalAliases are second names of signals.
+var signalAliases = map[string]string{"SIGPOLL": "SIGIO", "SIGCLD": "SIGCHLD", "SIGIOT": "SIGABRT"}
+
 func signalNumber(name string) unix.Signal {
 	if n, err := strconv.Atoi(name); err == nil && n > 0 && n < 65 {
 		return unix.Signal(n)
@@ -195,6 +198,9 @@ func signalNumber(name string) unix.Signal {
 		rest = strings.Replace(strings.TrimPrefix(rest, "-"), "MINUS", "", 1)
 		n, _ := strconv.Atoi(rest)
 		return unix.Signal(max(64-n, 34))
+	}
+	if real := signalAliases[name]; real != "" {
+		name = real
 	}
 	if sig := unix.SignalNum(name); sig != 0 {
 		return sig

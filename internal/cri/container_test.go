@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -380,6 +381,22 @@ func TestLimitsAndTheirChange(t *testing.T) {
 	pods, err := b.ListPodSandboxStats(b.ctx, nil)
 	if err != nil || len(pods) != 1 || len(pods[0].Linux.Containers) != 1 || pods[0].Linux.Process.ProcessCount.Value == 0 {
 		t.Errorf("pods' stats %v, %v", pods, err)
+	}
+}
+
+// What the machine does not allow is clamped, never refused.
+func TestOOMScore(t *testing.T) {
+	b := newBench(t)
+	pod, _ := b.pod()
+	c := b.config("high", "read", "/proc/self/oom_score_adj")
+	if _, logs := b.run(pod, c); logs != "1000\n" {
+		t.Errorf("got %q", logs)
+	}
+	c = b.config("low", "read", "/proc/self/oom_score_adj")
+	c.Linux.Resources.OomScoreAdj = -997
+	st, logs := b.run(pod, c)
+	if n, err := strconv.Atoi(strings.TrimSpace(logs)); st.ExitCode != 0 || err != nil || n < -997 || n > 0 {
+		t.Errorf("code %d, %q", st.ExitCode, logs)
 	}
 }
 

@@ -95,7 +95,8 @@ type Runtime struct {
 	pool   *namespacePool
 	events *events
 
-	ready chan struct{} // closed when the supervisor has been reached once
+	ready  chan struct{}            // closed when the supervisor has been reached once
+	binary func() (*os.File, error) // the supervisor's, unpacked once
 
 	mu         sync.Mutex
 	sandboxes  map[string]*sandbox
@@ -165,6 +166,11 @@ func New(cfg Config) (*Runtime, error) {
 	if err := r.recall(); err != nil {
 		r.images.Close()
 		return nil, err
+	}
+	r.binary = sync.OnceValues(r.supervisorBinary)
+	if !fileExists(r.client.Socket) {
+		// No supervisor runs yet: its unpacking can be under way already.
+		go r.binary()
 	}
 	r.pool = newNamespacePool(r.runPath("ready"), cfg.ReadySandboxes, cfg.Logger)
 	r.streaming = newStreaming(r)

@@ -90,11 +90,10 @@ func (r *Runtime) supervise(ctx context.Context) error {
 // startSupervisor runs a supervisor of its own session, from memory: sealed, so
 // that no container can ever change what the next one starts with.
 func (r *Runtime) startSupervisor(ctx context.Context) error {
-	binary, err := r.supervisorBinary()
+	binary, err := r.binary()
 	if err != nil {
 		return err
 	}
-	defer binary.Close()
 	os.Remove(r.client.Socket)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: r.client.Socket, Net: "unix"})
 	if err != nil {
@@ -153,6 +152,7 @@ func (r *Runtime) supervisorCgroups() []string {
 }
 
 // supervisorBinary returns the supervisor's binary as a sealed file in memory.
+// The supervisor runs from the very same pages, so keeping it open costs nothing.
 func (r *Runtime) supervisorBinary() (_ *os.File, err error) {
 	fd, err := unix.MemfdCreate("clipper-supervisor", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every such file could be executed
