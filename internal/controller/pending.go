@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 )
@@ -111,4 +113,36 @@ func (p *Pending) change(owner types.UID, begin bool, f func(*pending)) Progress
 		return Complete
 	}
 	return More
+}
+
+// NewOf returns the controller of an object that the cache shows for the first
+// time, if it is of that kind; nil otherwise.
+func NewOf[T any](before, now *T, kind string) *metav1.OwnerReference {
+	if before != nil || now == nil {
+		return nil
+	}
+	o, ok := any(now).(metav1.Object)
+	if !ok {
+		return nil
+	}
+	if ref := metav1.GetControllerOfNoCopy(o); ref != nil && ref.Kind == kind {
+		return ref
+	}
+	return nil
+}
+
+// Saw takes note of what the cache shows of a pod whose owner is of a kind.
+func (p *Pending) Saw(before, now *corev1.Pod, kind string) (progress Progress) {
+	if before != nil && (now == nil || now.UID != before.UID || now.DeletionTimestamp != nil && before.DeletionTimestamp == nil) {
+		if ref := metav1.GetControllerOfNoCopy(before); ref != nil && ref.Kind == kind {
+			progress = p.Deleted(ref.UID, before.UID)
+		}
+	}
+	if ref := NewOf(before, now, kind); ref != nil {
+		progress = p.Created(ref.UID)
+		if now.DeletionTimestamp != nil {
+			progress = p.Deleted(ref.UID, now.UID)
+		}
+	}
+	return progress
 }

@@ -90,7 +90,6 @@ func (a *API) create(act clienttesting.Action) (bool, runtime.Object, error) {
 		return true, obj, nil
 	}
 	if _, err := a.Tracker().Get(act.GetResource(), act.GetNamespace(), o.GetName()); err == nil && o.GetName() != "" {
-		a.note("create %s: already exists", pathOf(act, o.GetName()))
 		return true, nil, apierrors.NewAlreadyExists(act.GetResource().GroupResource(), o.GetName())
 	}
 	a.made++
