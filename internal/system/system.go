@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"clipper/internal/config"
+	"clipper/internal/memory"
 	"clipper/internal/run"
 )
 
@@ -51,6 +52,8 @@ func start(ctx context.Context, c *config.Config, version string, tell *Teller) 
 		log:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		group: run.Group{StopWithin: stopWithin},
 	}
+	keeper := memory.New(memory.Config{Clock: p.clock})
+	p.group.Add(run.Part{Name: "memory", Run: keeper.Run})
 	// What client-go has to say is about its own inside, unless it is a warning.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	for _, dir := range []string{c.StateDir, c.RunDir} {
