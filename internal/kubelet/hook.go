@@ -114,17 +114,21 @@ func (a *actor) probe(act lifecycle.Action) {
 		if a.ctx.Err() != nil {
 			return nil
 		}
-		result := lifecycle.Success
+		result, text := lifecycle.Success, ""
 		switch {
 		case outcome.Err != nil:
-			result = lifecycle.Failure
-			k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored: %v", act.Probe, outcome.Err))
+			result, text = lifecycle.Failure, fmt.Sprintf("%s probe errored: %v", act.Probe, outcome.Err)
+		case outcome.Refused:
+			result, text = lifecycle.Refused, fmt.Sprintf("%s probe failed: %s", act.Probe, outcome.Text)
 		case !outcome.OK:
-			result = lifecycle.Failure
-			k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %s", act.Probe, outcome.Text))
+			result, text = lifecycle.Failure, fmt.Sprintf("%s probe failed: %s", act.Probe, outcome.Text)
 		case outcome.Warning:
 			k.events.Pod(pod, c, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", act.Probe, outcome.Text))
 		}
-		return func(s *lifecycle.State) { s.Probed(k.Clock.Now(), c, act.ID, act.Probe, result) }
+		return func(s *lifecycle.State) {
+			if s.Probed(k.Clock.Now(), c, act.ID, act.Probe, result) && text != "" {
+				k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", text)
+			}
+		}
 	})
 }

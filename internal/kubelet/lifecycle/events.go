@@ -194,15 +194,15 @@ func (s *State) StopFailed(c *Container, id string, sent int) {
 	}
 }
 
-// Probed reports the outcome of one try.
-func (s *State) Probed(now time.Time, c *Container, id string, k ProbeKind, r Result) {
+// Probed reports the outcome of one try. It returns whether it counts.
+func (s *State) Probed(now time.Time, c *Container, id string, k ProbeKind, r Result) bool {
 	p := c.Probes[k]
 	if c.Cur == nil || c.Cur.ID != id {
 		p.Busy = false
-		return
+		return false
 	}
 	startup := !c.Probes[Startup].Passed()
-	p.observe(r)
+	counts := p.observe(now, r)
 	if startup && c.Probes[Startup].Passed() {
 		// Readiness is asked for at once rather than a period later.
 		for _, k := range [...]ProbeKind{Readiness, Liveness} {
@@ -211,10 +211,11 @@ func (s *State) Probed(now time.Time, c *Container, id string, k ProbeKind, r Re
 				if k == Readiness && due.Before(now) {
 					due = now
 				}
-				q.next = due
+				q.next, q.first = due, due
 			}
 		}
 	}
+	return counts
 }
 
 // End gives the pod its verdict; the first one stands.

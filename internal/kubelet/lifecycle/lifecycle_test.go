@@ -273,7 +273,7 @@ func (w *world) complete(i int) {
 	case RunProbe:
 		r := Success
 		if w.fails("probe") {
-			r = Failure
+			r = rapid.SampledFrom([]Result{Failure, Refused}).Draw(w.t, "how")
 		}
 		s.Probed(w.now, a.Container, a.ID, a.Probe, r)
 	case TearDown:

@@ -528,8 +528,8 @@ func (s *State) probe(now time.Time, c *Container, d *Decision) {
 		case kind == Readiness && !started:
 			continue
 		}
-		if p.next.After(now) {
-			d.wake(p.next)
+		if due := p.due(); due.After(now) {
+			d.wake(due)
 			continue
 		}
 		p.begin(now)

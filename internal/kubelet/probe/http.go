@@ -106,7 +106,7 @@ func httpGet(ctx context.Context, t Target, a *v1.HTTPGetAction, timeout time.Du
 	}
 	res, err := client(timeout).Do(req)
 	if err != nil {
-		return fail("%v", err)
+		return unreached(err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -34,6 +35,8 @@ type Outcome struct {
 	// Warning: it counts as success, but somebody should know.
 	Warning bool
 	Text    string
+	// Refused: nobody listens on the port.
+	Refused bool
 	// Err is set when the question could not be asked at all.
 	Err error
 }
@@ -84,10 +87,15 @@ func tcp(ctx context.Context, t Target, a *v1.TCPSocketAction, timeout time.Dura
 	d := dialer(timeout)
 	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		return fail("%v", err)
+		return unreached(err)
 	}
 	conn.Close()
 	return Outcome{OK: true}
+}
+
+// unreached is the outcome of a connection that could not be made.
+func unreached(err error) Outcome {
+	return Outcome{Text: err.Error(), Refused: errors.Is(err, syscall.ECONNREFUSED)}
 }
 
 // dialer closes at once, so that many tries leave no ports in TIME_WAIT.

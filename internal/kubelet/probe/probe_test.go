@@ -102,7 +102,7 @@ func TestTCP(t *testing.T) {
 		t.Errorf("open: %+v", o)
 	}
 	l.Close()
-	if o := Run(context.Background(), Target{IP: "127.0.0.1"}, p); o.OK || o.Err != nil || !strings.Contains(o.Text, "connection refused") {
+	if o := Run(context.Background(), Target{IP: "127.0.0.1"}, p); o.OK || !o.Refused || o.Err != nil || !strings.Contains(o.Text, "connection refused") {
 		t.Errorf("closed: %+v", o)
 	}
 }
