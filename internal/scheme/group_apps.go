@@ -19,7 +19,7 @@ func appsRows() []*Resource {
 		row[appsv1.DaemonSet, appsv1.DaemonSetList](apps(Resource{
 			Kind: "DaemonSet", Name: "daemonsets", Singular: "daemonset", ShortNames: []string{"ds"},
 			Default:    defaulter(defaultDaemonSet),
-			Categories: all, Subresources: []Subresource{status()}, Unvalidated: true,
+			Categories: all, Subresources: []Subresource{status()},
 		})),
 		row[appsv1.Deployment, appsv1.DeploymentList](apps(Resource{
 			Kind: "Deployment", Name: "deployments", Singular: "deployment", ShortNames: []string{"deploy"},
@@ -38,7 +38,7 @@ func appsRows() []*Resource {
 		row[appsv1.StatefulSet, appsv1.StatefulSetList](apps(Resource{
 			Kind: "StatefulSet", Name: "statefulsets", Singular: "statefulset", ShortNames: []string{"sts"},
 			Default:    defaulter(defaultStatefulSet),
-			Categories: all, Subresources: []Subresource{scale(), status()}, Unvalidated: true,
+			Categories: all, Subresources: []Subresource{scale(), status()},
 		})),
 	}
 }

@@ -9,7 +9,7 @@ import (
 func batchRows() []*Resource {
 	in := func(r Resource) Resource {
 		r.Group, r.Version, r.Namespaced, r.Verbs, r.Prefix = "batch", "v1", true, everyVerb, r.Name
-		r.Categories, r.Subresources, r.Unvalidated = []string{"all"}, []Subresource{status()}, true
+		r.Categories, r.Subresources = []string{"all"}, []Subresource{status()}
 		return r
 	}
 	return []*Resource{

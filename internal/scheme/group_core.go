@@ -33,7 +33,7 @@ func coreRows() []*Resource {
 		row[corev1.LimitRange, corev1.LimitRangeList](core(Resource{
 			Kind: "LimitRange", Name: "limitranges", Singular: "limitrange", ShortNames: []string{"limits"},
 			Default:    defaulter(defaultLimitRange),
-			Namespaced: true, Verbs: everyVerb, Prefix: "limitranges", Unvalidated: true,
+			Namespaced: true, Verbs: everyVerb, Prefix: "limitranges",
 		})),
 		row[corev1.Namespace, corev1.NamespaceList](core(Resource{
 			Kind: "Namespace", Name: "namespaces", Singular: "namespace", ShortNames: []string{"ns"},
@@ -91,13 +91,13 @@ func coreRows() []*Resource {
 		row[corev1.PodTemplate, corev1.PodTemplateList](core(Resource{
 			Kind: "PodTemplate", Name: "podtemplates", Singular: "podtemplate",
 			Default:    defaulter(defaultPodTemplate),
-			Namespaced: true, Verbs: everyVerb, Prefix: "podtemplates", Unvalidated: true,
+			Namespaced: true, Verbs: everyVerb, Prefix: "podtemplates",
 		})),
 		row[corev1.ReplicationController, corev1.ReplicationControllerList](core(Resource{
 			Kind: "ReplicationController", Name: "replicationcontrollers", Singular: "replicationcontroller",
 			Default:    defaulter(defaultReplicationController),
 			ShortNames: []string{"rc"}, Categories: []string{"all"},
-			Namespaced: true, Verbs: everyVerb, Prefix: "controllers", Unvalidated: true,
+			Namespaced: true, Verbs: everyVerb, Prefix: "controllers",
 			Subresources: []Subresource{scale(), status()},
 			Fields: selectable(func(rc *corev1.ReplicationController, name string) (string, bool) {
 				return strconv.Itoa(int(rc.Status.Replicas)), name == "status.replicas"

@@ -4,7 +4,7 @@ import networkingv1 "k8s.io/api/networking/v1"
 
 func networkingRows() []*Resource {
 	in := func(r Resource) Resource {
-		r.Group, r.Version, r.Verbs, r.Unvalidated = "networking.k8s.io", "v1", everyVerb, true
+		r.Group, r.Version, r.Verbs = "networking.k8s.io", "v1", everyVerb
 		return r
 	}
 	return []*Resource{

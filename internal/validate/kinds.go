@@ -21,20 +21,38 @@ func kinds() map[schema.GroupResource]*rules {
 		"nodes":                  nodeRules,
 		"persistentvolumeclaims": claimRules,
 		"persistentvolumes":      persistentVolumeRules,
+		"podtemplates":           podTemplateRules,
 		"pods":                   podRules,
+		"replicationcontrollers": replicationControllerRules,
 		"resourcequotas":         quotaRules,
 		"secrets":                secretRules,
+		"serviceaccounts":        none, // its metadata is all there is to judge
 		"services":               serviceRules,
 	})
 	group("apps", map[string]*rules{
-		"deployments": deploymentRules,
-		"replicasets": replicaSetRules,
+		"controllerrevisions": controllerRevisionRules,
+		"daemonsets":          daemonSetRules,
+		"deployments":         deploymentRules,
+		"replicasets":         replicaSetRules,
+		"statefulsets":        statefulSetRules,
+	})
+	group("batch", map[string]*rules{
+		"cronjobs": cronJobRules,
+		"jobs":     jobRules,
+	})
+	group("certificates.k8s.io", map[string]*rules{
+		"certificatesigningrequests": signingRequestRules,
 	})
 	group("coordination.k8s.io", map[string]*rules{
 		"leases": leaseRules,
 	})
 	group("discovery.k8s.io", map[string]*rules{
 		"endpointslices": endpointSliceRules,
+	})
+	group("networking.k8s.io", map[string]*rules{
+		"ingressclasses":  ingressClassRules,
+		"ingresses":       ingressRules,
+		"networkpolicies": networkPolicyRules,
 	})
 	group("node.k8s.io", map[string]*rules{
 		"runtimeclasses": runtimeClassRules,

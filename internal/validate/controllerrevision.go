@@ -1,0 +1,21 @@
+package validate
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var controllerRevisionRules = &rules{ // never changed
+	create: rule(controllerRevision),
+	update: change(func(e *problems, c, old *appsv1.ControllerRevision) {
+		controllerRevision(e, c)
+		e.immutable(nil, "data", c.Data, sameSpec(c.Data, old.Data))
+	}),
+}
+
+func controllerRevision(e *problems, c *appsv1.ControllerRevision) {
+	if len(c.Data.Raw) == 0 && c.Data.Object == nil {
+		e.required(field.NewPath("data"), "data is mandatory")
+	}
+	e.notNegative(nil, "revision", c.Revision)
+}

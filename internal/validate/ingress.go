@@ -1,0 +1,159 @@
+package validate
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// ingressClassAnnotation is the older way to name a class.
+const ingressClassAnnotation = "kubernetes.io/ingress.class"
+
+var ingressRules = &rules{ // never changed
+	create: rule(func(e *problems, in *networkingv1.Ingress) {
+		if _, ok := in.Annotations[ingressClassAnnotation]; ok && in.Spec.IngressClassName != nil {
+			e.invalid(metadata.Child("annotations").Key(ingressClassAnnotation), in.Annotations[ingressClassAnnotation], "can not be set when the class field is also set")
+		}
+		ingress(e, in)
+	}),
+	update: same(ingress),
+	subresources: subresources{"status": same(func(e *problems, in *networkingv1.Ingress) {
+		for i, l := range in.Status.LoadBalancer.Ingress {
+			at := statusPath.Child("loadBalancer", "ingress").Index(i)
+			if l.IP != "" {
+				e.all(validation.IsValidIPForLegacyField(at.Child("ip"), l.IP, false, nil))
+			}
+			if l.Hostname != "" {
+				e.check(at, "hostname", l.Hostname, dnsSubdomain)
+			}
+		}
+	})},
+	warnings: warning(func(in, _ *networkingv1.Ingress) []string {
+		if _, ok := in.Annotations[ingressClassAnnotation]; ok {
+			return []string{fmt.Sprintf("annotation %q is deprecated, please use 'spec.ingressClassName' instead", ingressClassAnnotation)}
+		}
+		return nil
+	}),
+}
+
+func ingress(e *problems, in *networkingv1.Ingress) {
+	s := &in.Spec
+	if len(s.Rules) == 0 && s.DefaultBackend == nil {
+		e.invalid(specPath, s.Rules, "either `defaultBackend` or `rules` must be specified")
+	}
+	if s.DefaultBackend != nil {
+		ingressBackend(e, s.DefaultBackend, specPath.Child("defaultBackend"))
+	}
+	for i := range s.Rules {
+		r, at := &s.Rules[i], specPath.Child("rules").Index(i)
+		ingressHost(e, r.Host, at.Child("host"))
+		if r.HTTP == nil {
+			continue
+		}
+		at = at.Child("http", "paths")
+		if len(r.HTTP.Paths) == 0 {
+			e.required(at, "")
+		}
+		for j := range r.HTTP.Paths {
+			ingressPath(e, &r.HTTP.Paths[j], at.Index(j))
+		}
+	}
+	for i := range s.TLS {
+		at := specPath.Child("tls").Index(i)
+		for j, h := range s.TLS[i].Hosts {
+			if strings.Contains(h, "*") {
+				e.texts(at.Child("hosts").Index(j), h, validation.IsWildcardDNS1123Subdomain(h))
+			} else {
+				e.texts(at.Child("hosts").Index(j), h, dnsSubdomain(h))
+			}
+		}
+		if n := s.TLS[i].SecretName; n != "" {
+			e.check(at, "secretName", n, dnsSubdomain)
+		}
+	}
+	if n := s.IngressClassName; n != nil {
+		e.check(specPath, "ingressClassName", *n, dnsSubdomain)
+	}
+}
+
+func ingressHost(e *problems, host string, at *field.Path) {
+	if host == "" {
+		return
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		e.invalid(at, host, "must be a DNS name, not an IP address")
+	}
+	if strings.Contains(host, "*") {
+		e.texts(at, host, validation.IsWildcardDNS1123Subdomain(host))
+		return
+	}
+	e.texts(at, host, dnsSubdomain(host))
+}
+
+// What no path may have within or at its end: it would not be what it seems.
+var (
+	badInPath    = []string{"//", "/./", "/../", "%2f", "%2F"} // never changed
+	badAtPathEnd = []string{"/..", "/."}                       // never changed
+)
+
+func ingressPath(e *problems, p *networkingv1.HTTPIngressPath, at *field.Path) {
+	path := at.Child("path")
+	switch {
+	case p.PathType == nil:
+		e.required(at.Child("pathType"), "pathType must be specified")
+	case *p.PathType == networkingv1.PathTypeExact || *p.PathType == networkingv1.PathTypePrefix:
+		if !strings.HasPrefix(p.Path, "/") {
+			e.invalid(path, p.Path, "must be an absolute path")
+		}
+		for _, bad := range badInPath {
+			if strings.Contains(p.Path, bad) {
+				e.invalid(path, p.Path, fmt.Sprintf("must not contain '%s'", bad))
+			}
+		}
+		for _, bad := range badAtPathEnd {
+			if strings.HasSuffix(p.Path, bad) {
+				e.invalid(path, p.Path, fmt.Sprintf("cannot end with '%s'", bad))
+			}
+		}
+	case *p.PathType == networkingv1.PathTypeImplementationSpecific:
+		if p.Path != "" && !strings.HasPrefix(p.Path, "/") {
+			e.invalid(path, p.Path, "must be an absolute path")
+		}
+	default:
+		oneOf(e, at, "pathType", *p.PathType, networkingv1.PathTypeExact, networkingv1.PathTypeImplementationSpecific, networkingv1.PathTypePrefix)
+	}
+	ingressBackend(e, &p.Backend, at.Child("backend"))
+}
+
+func ingressBackend(e *problems, b *networkingv1.IngressBackend, at *field.Path) {
+	switch {
+	case b.Resource != nil && b.Service != nil:
+		e.invalid(at, "", "cannot set both resource and service backends")
+	case b.Resource != nil:
+		at := at.Child("resource")
+		e.given(at, "name", b.Resource.Name)
+		e.given(at, "kind", b.Resource.Kind)
+		if g := b.Resource.APIGroup; g != nil && *g != "" {
+			e.check(at, "apiGroup", *g, dnsSubdomain)
+		}
+	case b.Service != nil:
+		at, p := at.Child("service"), b.Service.Port
+		e.checked(at, "name", b.Service.Name, dnsLabel)
+		switch port := at.Child("port"); {
+		case p.Name != "" && p.Number != 0:
+			e.invalid(port, "", "cannot set both port name & port number")
+		case p.Name != "":
+			e.check(port, "name", p.Name, validation.IsValidPortName)
+		case p.Number != 0:
+			portNumber(e, port, "number", p.Number)
+		default:
+			e.required(at, "port name or number is required")
+		}
+	default:
+		e.invalid(at, "", "resource or service backend is required")
+	}
+}

@@ -1,0 +1,48 @@
+package validate
+
+import (
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var ingressClassRules = &rules{ // never changed
+	create: rule(ingressClass),
+	update: change(func(e *problems, c, old *networkingv1.IngressClass) {
+		e.immutable(specPath, "controller", c.Spec.Controller, c.Spec.Controller == old.Spec.Controller)
+		ingressClass(e, c)
+	}),
+}
+
+const longestIngressController = 250
+
+func ingressClass(e *problems, c *networkingv1.IngressClass) {
+	if n := c.Spec.Controller; len(n) > longestIngressController {
+		e.add(field.TooLong(specPath.Child("controller"), "", longestIngressController))
+	} else {
+		e.all(validation.IsDomainPrefixedPath(specPath.Child("controller"), n))
+	}
+	p, at := c.Spec.Parameters, specPath.Child("parameters")
+	if p == nil {
+		return
+	}
+	if p.APIGroup != nil && *p.APIGroup != "" {
+		e.check(at, "apiGroup", *p.APIGroup, dnsSubdomain)
+	}
+	e.given(at, "kind", p.Kind)
+	e.given(at, "name", p.Name)
+	if p.Scope == nil {
+		e.required(at.Child("scope"), "")
+		return
+	}
+	oneOf(e, at, "scope", *p.Scope, networkingv1.IngressClassParametersReferenceScopeCluster, networkingv1.IngressClassParametersReferenceScopeNamespace)
+	if *p.Scope == networkingv1.IngressClassParametersReferenceScopeNamespace {
+		if p.Namespace == nil || *p.Namespace == "" {
+			e.required(at.Child("namespace"), "`parameters.scope` is set to 'Namespace'")
+		} else {
+			e.check(at, "namespace", *p.Namespace, dnsLabel)
+		}
+	} else if p.Namespace != nil {
+		e.forbidden(at.Child("namespace"), "`parameters.scope` is set to 'Cluster'")
+	}
+}

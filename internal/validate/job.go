@@ -1,0 +1,271 @@
+package validate
+
+import (
+	"fmt"
+	"slices"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var jobRules = &rules{ // never changed
+	create: rule(job),
+	update: change(jobUpdate),
+	subresources: subresources{"status": same(func(e *problems, j *batchv1.Job) {
+		e.notNegative(statusPath, "active", int64(j.Status.Active))
+		e.notNegative(statusPath, "succeeded", int64(j.Status.Succeeded))
+		e.notNegative(statusPath, "failed", int64(j.Status.Failed))
+		if n := j.Status.Ready; n != nil {
+			e.notNegative(statusPath, "ready", int64(*n))
+		}
+		if n := j.Status.Terminating; n != nil {
+			e.notNegative(statusPath, "terminating", int64(*n))
+		}
+	})},
+	warnings: warning(func(j, old *batchv1.Job) []string {
+		var out []string
+		if texts := validation.IsDNS1123Label(j.Name); old == nil && j.Name != "" && len(texts) > 0 {
+			out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", texts))
+		}
+		var was *corev1.PodTemplateSpec
+		if old != nil {
+			was = &old.Spec.Template
+		}
+		return append(out, templateWarnings(&j.Spec.Template, was)...)
+	}),
+}
+
+// What a Job whose pods have numbers may have.
+const (
+	mostParallel          = 100000
+	mostFailureRules      = 20
+	mostFailureCodes      = 255
+	mostFailureConditions = 20
+)
+
+func job(e *problems, j *batchv1.Job) {
+	jobSelector(e, j)
+	jobSpec(e, &j.Spec, specPath)
+	if j.Spec.Selector != nil {
+		if sel, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !sel.Matches(labels.Set(j.Spec.Template.Labels)) {
+			e.invalid(specPath.Child("template", "metadata", "labels"), j.Spec.Template.Labels, "`selector` does not match template `labels`")
+		}
+	}
+}
+
+// jobSelector checks that a Job selects its own pods, unless its user says
+// that he sees to it.
+func jobSelector(e *problems, j *batchv1.Job) {
+	if j.Spec.Selector == nil {
+		e.required(specPath.Child("selector"), "")
+		return
+	}
+	if j.Spec.ManualSelector != nil && *j.Spec.ManualSelector {
+		selector(e, j.Spec.Selector, specPath.Child("selector"))
+		return
+	}
+	uid := string(j.UID)
+	selected := func(key string) bool {
+		return j.Spec.Selector.MatchLabels[key] == uid && len(j.Spec.Selector.MatchExpressions) == 0
+	}
+	if !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
+		e.invalid(specPath.Child("selector"), j.Spec.Selector, "`selector` not auto-generated")
+	}
+	at := specPath.Child("template", "metadata", "labels")
+	for _, l := range []struct{ key, value string }{
+		{batchv1.ControllerUidLabel, uid}, {batchv1.JobNameLabel, j.Name},
+	} {
+		switch value, ok := j.Spec.Template.Labels[l.key]; {
+		case !ok:
+			e.required(at.Key(l.key), fmt.Sprintf("must be '%s'", l.value))
+		case value != l.value:
+			e.invalid(at.Key(l.key), j.Spec.Template.Labels, fmt.Sprintf("must be '%s'", l.value))
+		}
+	}
+}
+
+func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
+	for _, n := range []struct {
+		name  string
+		value *int32
+	}{
+		{"parallelism", s.Parallelism}, {"completions", s.Completions}, {"backoffLimit", s.BackoffLimit},
+		{"ttlSecondsAfterFinished", s.TTLSecondsAfterFinished}, {"backoffLimitPerIndex", s.BackoffLimitPerIndex},
+		{"maxFailedIndexes", s.MaxFailedIndexes},
+	} {
+		if n.value != nil {
+			e.notNegative(at, n.name, int64(*n.value))
+		}
+	}
+	if d := s.ActiveDeadlineSeconds; d != nil {
+		e.notNegative(at, "activeDeadlineSeconds", *d)
+	}
+	if m := s.ManagedBy; m != nil {
+		e.all(validation.IsDomainPrefixedPath(at.Child("managedBy"), *m))
+		if len(*m) > 63 {
+			e.add(field.TooLong(at.Child("managedBy"), *m, 63))
+		}
+	}
+	indexed := s.CompletionMode != nil && *s.CompletionMode == batchv1.IndexedCompletion
+	optionalOneOf(e, at, "completionMode", s.CompletionMode, batchv1.IndexedCompletion, batchv1.NonIndexedCompletion)
+	if indexed {
+		if s.Completions == nil {
+			e.required(at.Child("completions"), fmt.Sprintf("when completion mode is %s", batchv1.IndexedCompletion))
+		}
+		if p := s.Parallelism; p != nil && *p > mostParallel {
+			e.invalid(at.Child("parallelism"), *p, fmt.Sprintf("must be less than or equal to %d when completion mode is %s", mostParallel, batchv1.IndexedCompletion))
+		}
+	} else {
+		if s.BackoffLimitPerIndex != nil {
+			e.invalid(at.Child("backoffLimitPerIndex"), *s.BackoffLimitPerIndex, "requires indexed completion mode")
+		}
+		if s.SuccessPolicy != nil {
+			e.invalid(at.Child("successPolicy"), s.SuccessPolicy, "requires indexed completion mode")
+		}
+	}
+	if m := s.MaxFailedIndexes; m != nil {
+		if s.BackoffLimitPerIndex == nil {
+			e.required(at.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified")
+		}
+		if s.Completions != nil && *m > *s.Completions {
+			e.invalid(at.Child("maxFailedIndexes"), *m, "must be less than or equal to completions")
+		}
+	}
+	if s.PodFailurePolicy != nil {
+		failurePolicy(e, s, at)
+	}
+	if s.SuccessPolicy != nil {
+		successPolicy(e, s.SuccessPolicy, at.Child("successPolicy", "rules"))
+	}
+	optionalOneOf(e, at, "podReplacementPolicy", s.PodReplacementPolicy, batchv1.Failed, batchv1.TerminatingOrFailed)
+	if p := s.PodReplacementPolicy; p != nil && s.PodFailurePolicy != nil && *p != batchv1.Failed {
+		e.add(field.NotSupported(at.Child("podReplacementPolicy"), *p, []batchv1.PodReplacementPolicy{batchv1.Failed}))
+	}
+	template := at.Child("template")
+	podTemplate(e, &s.Template, template)
+	switch p := s.Template.Spec.RestartPolicy; p {
+	case corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever:
+	case corev1.RestartPolicyAlways, "":
+		// It is so when it was left out.
+		e.required(template.Child("spec", "restartPolicy"), fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever))
+	default:
+		e.add(field.NotSupported(template.Child("spec", "restartPolicy"), p, []corev1.RestartPolicy{corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}))
+	}
+}
+
+func failurePolicy(e *problems, s *batchv1.JobSpec, at *field.Path) {
+	if p := s.Template.Spec.RestartPolicy; p != corev1.RestartPolicyNever {
+		e.invalid(at.Child("template", "spec", "restartPolicy"), p, "only \"Never\" is supported when podFailurePolicy is specified")
+	}
+	at = at.Child("podFailurePolicy", "rules")
+	if n := len(s.PodFailurePolicy.Rules); n > mostFailureRules {
+		e.add(field.TooMany(at, n, mostFailureRules))
+	}
+	for i := range s.PodFailurePolicy.Rules {
+		r, at := &s.PodFailurePolicy.Rules[i], at.Index(i)
+		givenOneOf(e, at, "action", r.Action, batchv1.PodFailurePolicyActionCount, batchv1.PodFailurePolicyActionFailIndex,
+			batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)
+		if r.Action == batchv1.PodFailurePolicyActionFailIndex && s.BackoffLimitPerIndex == nil {
+			e.invalid(at.Child("action"), r.Action, "requires the backoffLimitPerIndex to be set")
+		}
+		if r.OnExitCodes != nil {
+			exitCodes(e, r.OnExitCodes, &s.Template.Spec, at.Child("onExitCodes"))
+		}
+		if n := len(r.OnPodConditions); n > mostFailureConditions {
+			e.add(field.TooMany(at.Child("onPodConditions"), n, mostFailureConditions))
+		}
+		for j, c := range r.OnPodConditions {
+			at := at.Child("onPodConditions").Index(j)
+			e.check(at, "type", string(c.Type), validation.IsQualifiedName)
+			givenOneOf(e, at, "status", c.Status, corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)
+		}
+		switch {
+		case r.OnExitCodes != nil && len(r.OnPodConditions) > 0:
+			e.invalid(at, field.OmitValueType{}, "specifying both OnExitCodes and OnPodConditions is not supported")
+		case r.OnExitCodes == nil && len(r.OnPodConditions) == 0:
+			e.invalid(at, field.OmitValueType{}, "specifying one of OnExitCodes and OnPodConditions is required")
+		}
+	}
+}
+
+func exitCodes(e *problems, c *batchv1.PodFailurePolicyOnExitCodesRequirement, s *corev1.PodSpec, at *field.Path) {
+	givenOneOf(e, at, "operator", c.Operator, batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
+	if n := c.ContainerName; n != nil {
+		is := func(o corev1.Container) bool { return o.Name == *n }
+		if !slices.ContainsFunc(s.Containers, is) && !slices.ContainsFunc(s.InitContainers, is) {
+			e.invalid(at.Child("containerName"), *n, "must be one of the container or initContainer names in the pod template")
+		}
+	}
+	values := at.Child("values")
+	switch n := len(c.Values); {
+	case n == 0:
+		e.invalid(values, c.Values, "at least one value is required")
+	case n > mostFailureCodes:
+		e.add(field.TooMany(values, n, mostFailureCodes))
+	}
+	for i, v := range c.Values {
+		if c.Operator == batchv1.PodFailurePolicyOnExitCodesOpIn && v == 0 {
+			e.invalid(values.Index(i), v, "must not be 0 for the In operator")
+		}
+		if slices.Contains(c.Values[:i], v) {
+			e.add(field.Duplicate(values.Index(i), v))
+		} else if i > 0 && v < c.Values[i-1] {
+			e.invalid(values, c.Values, "must be ordered")
+		}
+	}
+}
+
+func successPolicy(e *problems, p *batchv1.SuccessPolicy, at *field.Path) {
+	switch n := len(p.Rules); {
+	case n == 0:
+		e.required(at, "at least one rules must be specified when the successPolicy is specified")
+	case n > mostFailureRules:
+		e.add(field.TooMany(at, n, mostFailureRules))
+	}
+	for i, r := range p.Rules {
+		at := at.Index(i)
+		if r.SucceededCount == nil && r.SucceededIndexes == nil {
+			e.required(at, "at least one of succeededCount or succeededIndexes must be specified")
+		}
+		if r.SucceededCount != nil {
+			e.notNegative(at, "succeededCount", int64(*r.SucceededCount))
+		}
+	}
+}
+
+func jobUpdate(e *problems, j, old *batchv1.Job) {
+	// What was accepted with other rules may go on.
+	jobSpec(e, &j.Spec, specPath)
+	s, was := &j.Spec, &old.Spec
+	indexed := s.CompletionMode != nil && *s.CompletionMode == batchv1.IndexedCompletion
+	if !indexed {
+		e.immutable(specPath, "completions", s.Completions, sameSpec(s.Completions, was.Completions))
+	} else if !sameSpec(s.Completions, was.Completions) && (s.Completions == nil || s.Parallelism == nil || *s.Completions != *s.Parallelism) {
+		e.invalid(specPath.Child("completions"), s.Completions, "can only be modified in tandem with parallelism")
+	}
+	e.immutable(specPath, "selector", s.Selector, sameSpec(s.Selector, was.Selector))
+	jobTemplateUpdate(e, j, old)
+	e.immutable(specPath, "completionMode", s.CompletionMode, sameSpec(s.CompletionMode, was.CompletionMode))
+	e.immutable(specPath, "podFailurePolicy", s.PodFailurePolicy, sameSpec(s.PodFailurePolicy, was.PodFailurePolicy))
+	e.immutable(specPath, "backoffLimitPerIndex", s.BackoffLimitPerIndex, sameSpec(s.BackoffLimitPerIndex, was.BackoffLimitPerIndex))
+	e.immutable(specPath, "managedBy", s.ManagedBy, sameSpec(s.ManagedBy, was.ManagedBy))
+	e.immutable(specPath, "successPolicy", s.SuccessPolicy, sameSpec(s.SuccessPolicy, was.SuccessPolicy))
+}
+
+// jobTemplateUpdate lets a Job that was never started say anew where its pods
+// go (KEP-2926).
+func jobTemplateUpdate(e *problems, j, old *batchv1.Job) {
+	t, was := j.Spec.Template.DeepCopy(), &old.Spec.Template
+	if old.Spec.Suspend != nil && *old.Spec.Suspend && old.Status.StartTime == nil {
+		t.Labels, t.Annotations = was.Labels, was.Annotations
+		t.Spec.NodeSelector, t.Spec.Tolerations, t.Spec.SchedulingGates = was.Spec.NodeSelector, was.Spec.Tolerations, was.Spec.SchedulingGates
+		if a := t.Spec.Affinity; a != nil || was.Spec.Affinity != nil {
+			t.Spec.Affinity = was.Spec.Affinity
+		}
+	}
+	e.immutable(specPath, "template", &j.Spec.Template, sameSpec(t, was))
+}

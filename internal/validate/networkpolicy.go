@@ -1,0 +1,107 @@
+package validate
+
+import (
+	"net/netip"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var networkPolicyRules = &rules{create: rule(networkPolicy), update: same(networkPolicy)} // never changed
+
+func networkPolicy(e *problems, p *networkingv1.NetworkPolicy) {
+	s := &p.Spec
+	selector(e, &s.PodSelector, specPath.Child("podSelector"))
+	for i, r := range s.Ingress {
+		at := specPath.Child("ingress").Index(i)
+		policyPorts(e, r.Ports, at.Child("ports"))
+		policyPeers(e, r.From, at.Child("from"))
+	}
+	for i, r := range s.Egress {
+		at := specPath.Child("egress").Index(i)
+		policyPorts(e, r.Ports, at.Child("ports"))
+		policyPeers(e, r.To, at.Child("to"))
+	}
+	at := specPath.Child("policyTypes")
+	if len(s.PolicyTypes) > 2 {
+		e.invalid(at, s.PolicyTypes, "may not specify more than two policyTypes")
+		return
+	}
+	known := []networkingv1.PolicyType{networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress}
+	for i, t := range s.PolicyTypes {
+		if !slices.Contains(known, t) {
+			e.add(field.NotSupported(at.Index(i), t, known))
+		}
+	}
+}
+
+func policyPorts(e *problems, ports []networkingv1.NetworkPolicyPort, at *field.Path) {
+	for i, p := range ports {
+		at := at.Index(i)
+		optionalOneOf(e, at, "protocol", p.Protocol, protocols...)
+		if p.Port != nil {
+			port(e, *p.Port, at.Child("port"))
+		}
+		if p.EndPort == nil {
+			continue
+		}
+		switch {
+		case p.Port == nil:
+			e.required(at.Child("port"), "must be specified if endPort is specified")
+		case p.Port.Type == intstr.String:
+			e.invalid(at.Child("endPort"), *p.EndPort, "may not specify endPort when port is non-numeric")
+		case *p.EndPort < p.Port.IntVal:
+			e.invalid(at.Child("endPort"), *p.EndPort, "must be greater than or equal to `port`")
+		}
+		portNumber(e, at, "endPort", *p.EndPort)
+	}
+}
+
+func policyPeers(e *problems, peers []networkingv1.NetworkPolicyPeer, at *field.Path) {
+	for i, p := range peers {
+		at, n := at.Index(i), 0
+		if p.PodSelector != nil {
+			n++
+			selector(e, p.PodSelector, at.Child("podSelector"))
+		}
+		if p.NamespaceSelector != nil {
+			n++
+			selector(e, p.NamespaceSelector, at.Child("namespaceSelector"))
+		}
+		if p.IPBlock != nil {
+			n++
+			ipBlock(e, p.IPBlock, at.Child("ipBlock"))
+		}
+		switch {
+		case n == 0:
+			e.required(at, "must specify a peer")
+		case n > 1 && p.IPBlock != nil:
+			e.forbidden(at, "may not specify both ipBlock and another peer")
+		}
+	}
+}
+
+func ipBlock(e *problems, b *networkingv1.IPBlock, at *field.Path) {
+	if !e.given(at, "cidr", b.CIDR) {
+		return
+	}
+	if errs := validation.IsValidCIDRForLegacyField(at.Child("cidr"), b.CIDR, false, nil); len(errs) > 0 {
+		e.all(errs)
+		return
+	}
+	whole, err := netip.ParsePrefix(b.CIDR)
+	for i, c := range b.Except {
+		at := at.Child("except").Index(i)
+		if errs := validation.IsValidCIDRForLegacyField(at, c, false, nil); len(errs) > 0 {
+			e.all(errs)
+			continue
+		}
+		part, err2 := netip.ParsePrefix(c)
+		if err == nil && err2 == nil && (!whole.Contains(part.Addr()) || part.Bits() <= whole.Bits()) {
+			e.invalid(at, c, "must be a strict subset of `cidr`")
+		}
+	}
+}
