@@ -11,12 +11,14 @@ import (
 	goruntime "runtime"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 
 	"clipper/internal/admission"
 	"clipper/internal/apiserver"
@@ -50,6 +52,17 @@ type api struct {
 // client returns a typed client that acts as a user.
 func (a *api) client(name string, groups ...string) (kubernetes.Interface, error) {
 	return client.New(a.as(name, groups...))
+}
+
+// feed returns the list-watch of a resource from the watch cache, whose objects
+// it shares, or nil if it has none.
+func (a *api) feed(r schema.GroupVersionResource) cache.ListerWatcher {
+	if row := a.table.ByGVR(r); row != nil {
+		if f := a.source(row, "", nil, nil); f != nil {
+			return informer.ListerWatcher(f)
+		}
+	}
+	return nil
 }
 
 func (p *process) api() (*api, error) {

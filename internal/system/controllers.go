@@ -10,6 +10,7 @@ import (
 	"clipper/internal/auth"
 	"clipper/internal/controller"
 	"clipper/internal/controller/deployment"
+	"clipper/internal/controller/disruption"
 	"clipper/internal/controller/endpoints"
 	"clipper/internal/controller/endpointslice"
 	"clipper/internal/controller/garbage"
@@ -25,13 +26,14 @@ import (
 	"clipper/internal/scheduler"
 )
 
-// builder makes a controller from what every controller gets, and from a
-// client configuration of its own identity for those that need other clients.
-type builder func(c controller.Config, cfg *rest.Config, ca []byte) (controller.Controller, error)
+// builder makes a controller from what every controller gets; from a client
+// configuration of its own identity, for those that need other clients; and
+// from the API, for those that read more than objects.
+type builder func(c controller.Config, cfg *rest.Config, a *api) (controller.Controller, error)
 
 // plain adapts a constructor that needs no more than the usual.
 func plain[C controller.Controller](build func(controller.Config) C) builder {
-	return func(c controller.Config, _ *rest.Config, _ []byte) (controller.Controller, error) {
+	return func(c controller.Config, _ *rest.Config, _ *api) (controller.Controller, error) {
 		return build(c), nil
 	}
 }
@@ -43,10 +45,10 @@ var controllers = []struct {
 	build    builder
 }{
 	{"service-account-controller", plain(serviceaccount.New)},
-	{"root-ca-cert-publisher", func(c controller.Config, _ *rest.Config, ca []byte) (controller.Controller, error) {
-		return rootca.New(rootca.Config{Config: c, CA: ca}), nil
+	{"root-ca-cert-publisher", func(c controller.Config, _ *rest.Config, a *api) (controller.Controller, error) {
+		return rootca.New(rootca.Config{Config: c, CA: a.pki.CABundle()}), nil
 	}},
-	{"namespace-controller", func(c controller.Config, cfg *rest.Config, _ []byte) (controller.Controller, error) {
+	{"namespace-controller", func(c controller.Config, cfg *rest.Config, _ *api) (controller.Controller, error) {
 		m, err := metadata.NewForConfig(cfg)
 		return namespace.New(namespace.Config{Config: c, Metadata: m}), err
 	}},
@@ -55,10 +57,11 @@ var controllers = []struct {
 	{"replication-controller", plain(replicationcontroller.New)},
 	{"endpointslice-controller", plain(endpointslice.New)},
 	{"endpoint-controller", plain(endpoints.New)},
-	{"generic-garbage-collector", func(c controller.Config, cfg *rest.Config, _ []byte) (controller.Controller, error) {
+	{"generic-garbage-collector", func(c controller.Config, cfg *rest.Config, a *api) (controller.Controller, error) {
 		m, err := metadata.NewForConfig(cfg)
-		return garbage.New(garbage.Config{Config: c, Metadata: m}), err
+		return garbage.New(garbage.Config{Config: c, Metadata: m, Source: a.feed}), err
 	}},
+	{"disruption-controller", plain(disruption.New)},
 	{"node-controller", plain(nodelifecycle.New)},
 	{"pod-garbage-collector", plain(podgc.New)},
 	{"resourcequota-controller", plain(resourcequota.New)},
@@ -76,7 +79,7 @@ func (p *process) controllers(a *api) error {
 		}
 		c, err := row.build(controller.Config{
 			Client: k, Informers: a.informers, Clock: p.clock, Events: controller.NewEvents(p.ctx, k), Logger: p.log.With("controller", row.identity),
-		}, cfg, a.pki.CABundle())
+		}, cfg, a)
 		if err != nil {
 			return err
 		}
