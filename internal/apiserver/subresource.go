@@ -56,7 +56,8 @@ func (q *request) connect(sub *scheme.Subresource) error {
 	if q.Connector == nil {
 		return notServed()
 	}
-	if q.verb != "get" && !sub.HasVerb(q.verb) {
+	options := sub.Name == "proxy" && q.r.Method == http.MethodOptions // the backend's to answer
+	if q.verb != "get" && !sub.HasVerb(q.verb) && !options {
 		return q.notAllowed()
 	}
 	c := connect.Request{

@@ -115,7 +115,8 @@ func (k *Connector) proxy(w http.ResponseWriter, r *http.Request, c *Request, b 
 		},
 		ModifyResponse: func(response *http.Response) error {
 			sanitize(response.Header)
-			relocate(response.Header, to, base)
+			relocate(response.Header, to.Host, base)
+			relink(response, to.Host, base)
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
@@ -157,22 +158,10 @@ func sanitize(h http.Header) {
 
 // relocate makes a redirect to the backend itself one below the proxy. Others
 // are the client's to follow or not.
-func relocate(h http.Header, backend *url.URL, base string) {
-	location := h.Get("Location")
-	if location == "" {
-		return
+func relocate(h http.Header, backend, base string) {
+	if to, err := url.Parse(h.Get("Location")); err == nil && *to != (url.URL{}) {
+		h.Set("Location", below(to, backend, base))
 	}
-	to, err := url.Parse(location)
-	if err != nil {
-		return
-	}
-	if to.Host != "" && to.Host != backend.Host || to.Host == "" && !strings.HasPrefix(to.Path, "/") {
-		return
-	}
-	to.Scheme, to.Host = "", ""
-	to.Path = base + to.Path
-	to.RawPath = ""
-	h.Set("Location", to.String())
 }
 
 var errRedirect = errors.New("the backend attempted to redirect this request, which is not permitted")
