@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -73,14 +72,17 @@ func images(e *problems, containers []corev1.Container, at *field.Path) {
 
 // podTemplate judges the template of a workload's pods.
 func podTemplate(e *problems, t *corev1.PodTemplateSpec, at *field.Path) {
-	meta := at.Child("metadata")
-	e.all(metavalidation.ValidateLabels(t.Labels, meta.Child("labels")))
-	e.all(apivalidation.ValidateAnnotations(t.Annotations, meta.Child("annotations")))
-	e.all(apivalidation.ValidateFinalizers(t.Finalizers, meta.Child("finalizers")))
+	templateMeta(e, &t.ObjectMeta, at.Child("metadata"))
 	podSpec(e, &t.Spec, at.Child("spec"))
 	if len(t.Spec.EphemeralContainers) > 0 {
 		e.forbidden(at.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template")
 	}
+}
+
+func templateMeta(e *problems, m *metav1.ObjectMeta, at *field.Path) {
+	e.all(metavalidation.ValidateLabels(m.Labels, at.Child("labels")))
+	e.all(apivalidation.ValidateAnnotations(m.Annotations, at.Child("annotations")))
+	e.all(apivalidation.ValidateFinalizers(m.Finalizers, at.Child("finalizers")))
 }
 
 func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
@@ -286,8 +288,6 @@ func eachContainer(s *corev1.PodSpec, at *field.Path, f func(*corev1.Container, 
 func selector(e *problems, s *metav1.LabelSelector, at *field.Path) {
 	e.all(metavalidation.ValidateLabelSelector(s, metavalidation.LabelSelectorValidationOptions{}, at))
 }
-
-func sameSpec(a, b any) bool { return apiequality.Semantic.DeepEqual(a, b) }
 
 func podWarnings(p, old *corev1.Pod) []string {
 	if old != nil && sameSpec(&p.Spec, &old.Spec) {

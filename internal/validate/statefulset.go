@@ -49,7 +49,9 @@ func statefulSet(e *problems, t *appsv1.StatefulSet) {
 		e.notNegative(specPath.Child("ordinals"), "start", int64(s.Ordinals.Start))
 	}
 	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset")
-	alwaysRuns(e, &s.Template, "StatefulSet")
+	// The volumes are whole only in the pods, which are judged when they are made.
+	templateMeta(e, &s.Template.ObjectMeta, specPath.Child("template", "metadata"))
+	neverEnds(e, &s.Template, "StatefulSet")
 	if s.ServiceName != "" {
 		e.check(specPath, "serviceName", s.ServiceName, validation.IsDNS1123Label)
 	}

@@ -40,8 +40,12 @@ func workloadSelector(e *problems, s *metav1.LabelSelector, t *corev1.PodTemplat
 
 // alwaysRuns judges a template whose pods are to run for ever.
 func alwaysRuns(e *problems, t *corev1.PodTemplateSpec, kind string) {
+	podTemplate(e, t, specPath.Child("template"))
+	neverEnds(e, t, kind)
+}
+
+func neverEnds(e *problems, t *corev1.PodTemplateSpec, kind string) {
 	at := specPath.Child("template")
-	podTemplate(e, t, at)
 	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways && t.Spec.RestartPolicy != "" {
 		e.add(field.NotSupported(at.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}

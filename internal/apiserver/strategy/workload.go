@@ -57,14 +57,51 @@ func replicationController() *Strategy {
 
 func batch() map[string]*Strategy {
 	return map[string]*Strategy{
-		"jobs": halves(
+		"jobs": with(halves(
 			func(j *batchv1.Job) *batchv1.JobSpec { return &j.Spec },
 			func(j *batchv1.Job) *batchv1.JobStatus { return &j.Status },
-			true, nil),
+			true, nil), func(s *Strategy) {
+			create := s.Create
+			s.Create = func(o runtime.Object) {
+				create(o)
+				selectOwn(o.(*batchv1.Job))
+			}
+		}),
 		"cronjobs": halves(
 			func(c *batchv1.CronJob) *batchv1.CronJobSpec { return &c.Spec },
 			func(c *batchv1.CronJob) *batchv1.CronJobStatus { return &c.Status },
 			true, nil),
+	}
+}
+
+// selectOwn gives a Job's pods labels that no others have, and the Job the
+// selector of them, unless its user sees to both. The labels without a prefix
+// are what older clients know. What the user set otherwise is left for
+// validation to refuse.
+func selectOwn(j *batchv1.Job) {
+	if j.Spec.ManualSelector != nil && *j.Spec.ManualSelector {
+		return
+	}
+	t := &j.Spec.Template
+	if t.Labels == nil {
+		t.Labels = map[string]string{}
+	}
+	for key, value := range map[string]string{
+		batchv1.ControllerUidLabel: string(j.UID), batchv1.JobNameLabel: j.Name,
+		"controller-uid": string(j.UID), "job-name": j.Name,
+	} {
+		if _, set := t.Labels[key]; !set {
+			t.Labels[key] = value
+		}
+	}
+	if j.Spec.Selector == nil {
+		j.Spec.Selector = &metav1.LabelSelector{}
+	}
+	if j.Spec.Selector.MatchLabels == nil {
+		j.Spec.Selector.MatchLabels = map[string]string{}
+	}
+	if _, set := j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel]; !set {
+		j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel] = string(j.UID)
 	}
 }
 
