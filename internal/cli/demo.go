@@ -89,6 +89,10 @@ func (a *App) runDemo(ctx context.Context, c *local.Cluster) error {
 	if found, err := os.Executable(); err == nil {
 		self = shortest(found)
 	}
+	which := ""
+	if c.Name != defaultName {
+		which = " --name " + c.Name
+	}
 	fmt.Fprintf(a.Out, `
   %s
   answered: %s
@@ -99,9 +103,9 @@ Next things to try:
   %[5]s kubectl get pods -o wide
   %[5]s kubectl scale deployment demo --replicas=5
   %[5]s kubectl logs -f deployment/demo
-  %[5]s status
-  %[5]s delete
-`, url, strings.TrimSpace(answer), kubeconfig, local.Context(c.Name), self)
+  %[5]s status%[6]s
+  %[5]s delete%[6]s
+`, url, strings.TrimSpace(answer), kubeconfig, local.Context(c.Name), self, which)
 	return nil
 }
 

@@ -68,9 +68,11 @@ type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
+const defaultName = "clipper"
+
 // nameFlag gives a command the flag that names the cluster.
 func nameFlag(cmd *cobra.Command, name *string) {
-	cmd.Flags().StringVar(name, "name", "clipper", "the cluster's name")
+	cmd.Flags().StringVar(name, "name", defaultName, "the cluster's name")
 	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		for _, c := range local.List(local.DefaultDirs()) {
