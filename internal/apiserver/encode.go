@@ -9,9 +9,9 @@ import (
 )
 
 // encoders returns the ways a stored object becomes bytes of the row's version.
-func encoders(row *scheme.Resource) (by [3]*cache.Encoder) {
+func encoders(row *scheme.Resource, kept *cache.Encodings) (by [3]*cache.Encoder) {
 	for _, mt := range []scheme.MediaType{scheme.JSON, scheme.YAML, scheme.Protobuf} {
-		by[mt] = &cache.Encoder{Encode: func(o runtime.Object) ([]byte, error) {
+		by[mt] = &cache.Encoder{Kept: kept, Encode: func(o runtime.Object) ([]byte, error) {
 			if row.FromStored != nil {
 				var err error
 				if o, err = row.FromStored(o); err != nil {
@@ -25,9 +25,9 @@ func encoders(row *scheme.Resource) (by [3]*cache.Encoder) {
 }
 
 // partialEncoders do the same for the metadata alone.
-func partialEncoders() (by [3]*cache.Encoder) {
+func partialEncoders(kept *cache.Encodings) (by [3]*cache.Encoder) {
 	for _, mt := range []scheme.MediaType{scheme.JSON, scheme.YAML, scheme.Protobuf} {
-		by[mt] = &cache.Encoder{Encode: func(o runtime.Object) ([]byte, error) {
+		by[mt] = &cache.Encoder{Kept: kept, Encode: func(o runtime.Object) ([]byte, error) {
 			return exact(scheme.Encode(nil, mt, partial(o)))
 		}}
 	}

@@ -150,6 +150,7 @@ type Server struct {
 	cache     *cache.Cache
 	kinds     map[*scheme.Resource]*kind
 	byName    map[schema.GroupResource]*kind
+	kept      cache.Encodings
 	ownership *ownership.Tracker
 	services  *serviceAllocator
 	inflight  inflight
@@ -233,8 +234,8 @@ func New(c Config) (*Server, error) {
 		if k.strategy == nil {
 			k.strategy = &strategy.Strategy{}
 		}
-		k.encoders = encoders(row)
-		k.partial = partialEncoders()
+		k.encoders = encoders(row, &s.kept)
+		k.partial = partialEncoders(&s.kept)
 		s.kinds[row] = k
 		if row.Stored == row {
 			s.byName[row.GroupResource()] = k
@@ -261,6 +262,10 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Cache returns the watch cache.
 func (s *Server) Cache() *cache.Cache { return s.cache }
+
+// Trim lets go of what is quickly made again, for times when there is little to
+// do.
+func (s *Server) Trim() { s.kept.Drop() }
 
 // Run loads the watch cache, creates what every cluster has, and follows the
 // store until ctx ends.

@@ -162,6 +162,7 @@ func (p *process) server() (*api, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.trims = append(p.trims, server.Trim)
 	p.group.Add(run.Part{Name: "API server", Run: server.Run, Ready: server.Ready})
 
 	names := append([]string{s.Address.String(), s.ServiceCIDR.Masked().Addr().Next().String(), p.Node}, s.Names...)

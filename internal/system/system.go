@@ -30,6 +30,8 @@ type process struct {
 	log   *slog.Logger
 	group run.Group
 	tell  *Teller
+	// trims let go of what is quickly made again.
+	trims []func()
 }
 
 // Run builds what the configuration describes and runs it until ctx ends. It
@@ -52,7 +54,11 @@ func start(ctx context.Context, c *config.Config, version string, tell *Teller) 
 		log:   slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 		group: run.Group{StopWithin: stopWithin},
 	}
-	keeper := memory.New(memory.Config{Clock: p.clock})
+	keeper := memory.New(memory.Config{Clock: p.clock, Trim: func() {
+		for _, trim := range p.trims {
+			trim()
+		}
+	}})
 	p.group.Add(run.Part{Name: "memory", Run: keeper.Run})
 	// What client-go has to say is about its own inside, unless it is a warning.
 	klog.SetSlogLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))

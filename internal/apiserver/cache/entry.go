@@ -32,48 +32,35 @@ type Entry struct {
 	Size int
 	Sum  uint64
 
-	meta    metav1.Object
-	index   string // the value of the resource's indexed field
-	encoded atomic.Pointer[encoded]
+	meta      metav1.Object
+	index     string // the value of the resource's indexed field
+	encodings atomic.Pointer[encoding]
 }
 
-// Encoder makes bytes of an object. Its identity is what encodings are kept
-// by: there is one Encoder for each row and media type, made at start.
-type Encoder struct {
-	// Encode must not keep or change the object.
-	Encode func(runtime.Object) ([]byte, error)
-}
-
-type encoded struct {
-	by    *Encoder
-	bytes []byte
-	next  *encoded
-}
-
-// Bytes returns the object as the encoder makes it, made at most once (but for
-// a race, whose loser is dropped). The bytes are shared and read-only.
+// Bytes returns the object as the encoder makes it. It is made at most once
+// for as long as it is kept (but for a race, whose loser is dropped). The bytes
+// are shared and read-only.
 func (e *Entry) Bytes(by *Encoder) ([]byte, error) {
-	head := e.encoded.Load()
+	head := e.encodings.Load()
 	for n := head; n != nil; n = n.next {
 		if n.by == by {
-			return n.bytes, nil
+			return n.get(e.Object)
 		}
 	}
-	b, err := by.Encode(e.Object)
+	made := &encoding{by: by, next: head}
+	b, err := made.get(e.Object)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if e.encoded.CompareAndSwap(head, &encoded{by, b, head}) {
-			return b, nil
-		}
-		head = e.encoded.Load()
-		for n := head; n != nil; n = n.next {
+	for !e.encodings.CompareAndSwap(made.next, made) {
+		made.next = e.encodings.Load()
+		for n := made.next; n != nil; n = n.next {
 			if n.by == by {
-				return n.bytes, nil
+				return n.get(e.Object)
 			}
 		}
 	}
+	return b, nil
 }
 
 // Meta returns the object's metadata, read-only.
