@@ -143,7 +143,16 @@ func look(name string, pods []*corev1.Pod, hash string, minReady int32, now time
 		}
 	}
 	for _, l := range [][]*corev1.Pod{n.old, n.new} {
+		// The first is kept, should there be more than one.
 		slices.SortFunc(l, func(a, b *corev1.Pod) int {
+			x, _ := controller.PodAvailable(a, minReady, now)
+			y, _ := controller.PodAvailable(b, minReady, now)
+			if x != y {
+				if x {
+					return -1
+				}
+				return 1
+			}
 			return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 		})
 	}
