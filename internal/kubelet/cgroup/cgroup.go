@@ -24,6 +24,9 @@ type Hierarchy struct {
 	unified string
 	// v1 mounts by controller.
 	v1 map[string]string
+	// all mounts, those without controllers included: a runtime makes its
+	// containers' cgroups in each of them.
+	all []string
 }
 
 // Find reads where cgroups are mounted.
@@ -40,6 +43,9 @@ func Find() (Hierarchy, error) {
 		fields, tail := strings.Fields(before), strings.Fields(after)
 		if !ok || len(fields) < 5 || len(tail) < 3 {
 			continue
+		}
+		if tail[0] == "cgroup" || tail[0] == "cgroup2" {
+			h.all = append(h.all, fields[4])
 		}
 		switch tail[0] {
 		case "cgroup2":
@@ -158,15 +164,8 @@ func (h Hierarchy) Remove(path string) error {
 	if strings.Trim(path, "/") == "" {
 		return errors.New("the root cgroup is not removed")
 	}
-	roots := map[string]bool{}
-	if h.unified != "" {
-		roots[h.unified] = true
-	}
-	for _, dir := range h.v1 {
-		roots[dir] = true
-	}
 	var errs []error
-	for root := range roots {
+	for _, root := range h.all {
 		errs = append(errs, remove(filepath.Join(root, path)))
 	}
 	return errors.Join(errs...)

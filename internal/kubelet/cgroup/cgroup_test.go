@@ -46,8 +46,19 @@ func TestMakeAndRemove(t *testing.T) {
 	if err := h.Make(path, &runtimeapi.LinuxContainerResources{CpuShares: 1024}); err != nil { // again
 		t.Error(err)
 	}
+	// What a runtime makes in the other hierarchies goes as well.
+	for _, root := range h.all {
+		if err := os.MkdirAll(filepath.Join(root, path, "container"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := h.Remove(top); err != nil {
 		t.Fatal(err)
+	}
+	for _, root := range h.all {
+		if _, err := os.Stat(root + top); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left", root+top)
+		}
 	}
 	for file := range want {
 		if _, err := os.Stat(filepath.Dir(file)); !errors.Is(err, fs.ErrNotExist) {
