@@ -118,7 +118,7 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 	case !s.ready:
 		err = fmt.Errorf("sandbox %q is not ready", s.id)
 	default:
-		err = r.keepContainer(c)
+		err = r.beginContainer(c)
 	}
 	if err == nil {
 		r.containers[c.id] = c
@@ -241,7 +241,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	if err != nil {
 		if ctx.Err() == nil {
 			c.finish(r.clock.Now(), codeStart, reasonStartError, err.Error())
-			r.kept(c)
+			r.changedContainer(c)
 			r.tell(c.id, runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.sandbox)
 		}
 		return fmt.Errorf("failed to start container %q: %w", c.id, err)
@@ -258,7 +258,7 @@ func (r *Runtime) running(c *container, at time.Time) {
 	c.started = at
 	if c.state == runtimeapi.ContainerState_CONTAINER_CREATED {
 		c.state = runtimeapi.ContainerState_CONTAINER_RUNNING
-		r.kept(c)
+		r.changedContainer(c)
 		r.tell(c.id, runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT, c.sandbox)
 	}
 }
@@ -295,7 +295,7 @@ func (r *Runtime) stopContainer(ctx context.Context, c *container, timeout time.
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		c.finish(r.clock.Now(), codeStart, reasonStartError, c.refused.Message)
-		r.kept(c)
+		r.changedContainer(c)
 		return nil
 	}
 	if timeout > 0 && state == runtimeapi.ContainerState_CONTAINER_RUNNING {
@@ -512,7 +512,11 @@ func (r *Runtime) UpdateContainerResources(ctx context.Context, id string, resou
 	}
 	config.Linux.Resources = mergeResources(config.Linux.Resources, want)
 	c.config = config
-	return r.keepContainer(c)
+	change, err := c.changeWithConfig()
+	if err != nil {
+		return err
+	}
+	return amend(r.containerFile(c.id), change)
 }
 
 // mergeResources is old with what is set in change.

@@ -1,6 +1,7 @@
 package cri
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,15 +40,20 @@ type sandbox struct {
 	stats   sample
 }
 
-// sandboxRecord is a sandbox on file.
+// sandboxRecord is a sandbox on file, as it was made.
 type sandboxRecord struct {
 	Config  []byte       `json:"config"`
 	Handler string       `json:"handler,omitempty"`
 	Created time.Time    `json:"created"`
 	Boot    string       `json:"boot"`
-	Ready   bool         `json:"ready"`
 	IPs     []netip.Addr `json:"ips,omitempty"`
-	Pausing bool         `json:"pausing,omitempty"`
+	sandboxChange
+}
+
+// sandboxChange is what changes of it.
+type sandboxChange struct {
+	Ready   bool `json:"ready"`
+	Pausing bool `json:"pausing"`
 }
 
 // container is one container of a sandbox.
@@ -83,83 +89,146 @@ type container struct {
 	stats   sample
 }
 
-// containerRecord is a container on file.
+// containerRecord is a container on file, as it was made.
 type containerRecord struct {
-	Sandbox  string                    `json:"sandbox"`
-	Config   []byte                    `json:"config"`
-	Created  time.Time                 `json:"created"`
-	Image    string                    `json:"image"`
-	Ref      string                    `json:"ref"`
-	Layers   []string                  `json:"layers"`
-	UID      int64                     `json:"uid"`
-	GID      int64                     `json:"gid"`
-	Groups   []int64                   `json:"groups,omitempty"`
-	Signal   string                    `json:"signal,omitempty"`
-	Settings *image.Settings           `json:"settings"`
-	State    runtimeapi.ContainerState `json:"state"`
-	Started  time.Time                 `json:"started,omitzero"`
-	Finished time.Time                 `json:"finished,omitzero"`
-	Exit     int32                     `json:"exit,omitempty"`
-	Reason   string                    `json:"reason,omitempty"`
-	Message  string                    `json:"message,omitempty"`
+	Sandbox  string          `json:"sandbox"`
+	Created  time.Time       `json:"created"`
+	Image    string          `json:"image"`
+	Ref      string          `json:"ref"`
+	Layers   []string        `json:"layers"`
+	UID      int64           `json:"uid"`
+	GID      int64           `json:"gid"`
+	Groups   []int64         `json:"groups,omitempty"`
+	Signal   string          `json:"signal,omitempty"`
+	Settings *image.Settings `json:"settings"`
+	containerChange
 }
 
-// write replaces a record as a whole. It is not synced: what a loss of power
+// containerChange is what changes of it.
+type containerChange struct {
+	// Config is told when the container is made, and when its resources change.
+	Config   []byte                    `json:"config,omitempty"`
+	State    runtimeapi.ContainerState `json:"state"`
+	Started  time.Time                 `json:"started"`
+	Finished time.Time                 `json:"finished"`
+	Exit     int32                     `json:"exit"`
+	Reason   string                    `json:"reason"`
+	Message  string                    `json:"message"`
+}
+
+// A record is a file of lines: the first tells the whole, each later one what
+// has changed. Adding a line costs little and cannot harm those before it; one
+// that a crash cut short is passed over. Nothing is synced: what a loss of power
 // takes is of pods that it ended.
-func write(path string, record any) error {
-	raw, err := json.Marshal(record)
+
+// begin writes a record's first line.
+func begin(path string, record any) error {
+	return addLine(path, os.O_CREATE|os.O_EXCL, record)
+}
+
+// amend adds a change to a record.
+func amend(path string, change any) error { return addLine(path, 0, change) }
+
+func addLine(path string, flags int, line any) error {
+	raw, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", raw, 0o600); err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|flags, 0o600)
+	if err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	_, err = f.Write(append(raw, '\n'))
+	return errors.Join(err, f.Close())
 }
 
-func (r *Runtime) sandboxFile(id string) string {
-	return r.statePath("sandboxes", id, "sandbox.json")
+// read puts a record together again.
+func read(path string, record any) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	whole := bytes.LastIndexByte(raw, '\n') + 1
+	if whole == 0 {
+		return errors.New("the record is empty")
+	}
+	if whole < len(raw) {
+		// Else the next change would go on where this one was cut.
+		if err := os.Truncate(path, int64(whole)); err != nil {
+			return err
+		}
+	}
+	for line := range bytes.Lines(raw[:whole]) {
+		if err := json.Unmarshal(line, record); err != nil {
+			return fmt.Errorf("the record is damaged: %w", err)
+		}
+	}
+	return nil
 }
+
+func (r *Runtime) sandboxFile(id string) string { return r.statePath("sandboxes", id) }
 
 func (r *Runtime) containerFile(id string) string {
 	return r.statePath("containers", id, "container.json")
 }
 
-// keepSandbox writes a sandbox's record; the caller holds r.mu.
-func (r *Runtime) keepSandbox(s *sandbox) error {
+// beginSandbox writes a sandbox's record; the caller holds r.mu.
+func (r *Runtime) beginSandbox(s *sandbox) error {
 	config, err := proto.Marshal(s.config)
 	if err != nil {
 		return err
 	}
-	return write(r.sandboxFile(s.id), sandboxRecord{
-		Config: config, Handler: s.handler, Created: s.created, Boot: s.boot,
-		Ready: s.ready, IPs: s.ips, Pausing: s.pausing,
+	return begin(r.sandboxFile(s.id), sandboxRecord{
+		Config: config, Handler: s.handler, Created: s.created, Boot: s.boot, IPs: s.ips, sandboxChange: s.change(),
 	})
 }
 
-// keepContainer writes a container's record; the caller holds r.mu.
-func (r *Runtime) keepContainer(c *container) error {
-	config, err := proto.Marshal(c.config)
+func (s *sandbox) change() sandboxChange { return sandboxChange{Ready: s.ready, Pausing: s.pausing} }
+
+// beginContainer writes a container's record; the caller holds r.mu.
+func (r *Runtime) beginContainer(c *container) error {
+	change, err := c.changeWithConfig()
 	if err != nil {
 		return err
 	}
-	return write(r.containerFile(c.id), containerRecord{
-		Sandbox: c.sandbox.id, Config: config, Created: c.created,
-		Image: c.image, Ref: c.ref, Layers: c.layers,
+	return begin(r.containerFile(c.id), containerRecord{
+		Sandbox: c.sandbox.id, Created: c.created, Image: c.image, Ref: c.ref, Layers: c.layers,
 		UID: c.user.Linux.Uid, GID: c.user.Linux.Gid, Groups: c.user.Linux.SupplementalGroups,
-		Signal: c.signal, Settings: c.settings, State: c.state, Started: c.started, Finished: c.finished,
-		Exit: c.exit, Reason: c.reason, Message: c.message,
+		Signal: c.signal, Settings: c.settings, containerChange: change,
 	})
 }
 
-// kept is keepContainer for changes that already happened: a record that cannot
-// be written is made up for at the next start, so nothing is undone for it.
-func (r *Runtime) kept(c *container) {
+func (c *container) change() containerChange {
+	return containerChange{
+		State: c.state, Started: c.started, Finished: c.finished, Exit: c.exit, Reason: c.reason, Message: c.message,
+	}
+}
+
+func (c *container) changeWithConfig() (containerChange, error) {
+	change := c.change()
+	var err error
+	change.Config, err = proto.Marshal(c.config)
+	return change, err
+}
+
+// changedSandbox and changedContainer put a change that has happened on file;
+// the caller holds r.mu. One that cannot be written is made up for at the next
+// start, so nothing is undone for it.
+func (r *Runtime) changedSandbox(s *sandbox) {
+	if s.gone {
+		return
+	}
+	if err := amend(r.sandboxFile(s.id), s.change()); err != nil {
+		r.log.Warn("sandbox's change is not on file", "sandbox", s.id, "error", err)
+	}
+}
+
+func (r *Runtime) changedContainer(c *container) {
 	if c.removing {
 		return
 	}
-	if err := r.keepContainer(c); err != nil {
-		r.log.Warn("container is not on file", "container", c.id, "error", err)
+	if err := amend(r.containerFile(c.id), c.change()); err != nil {
+		r.log.Warn("container's change is not on file", "container", c.id, "error", err)
 	}
 }
 
@@ -267,16 +336,12 @@ func eachRecord(dir string, use func(id string) error, drop func(id string) erro
 	return nil
 }
 
-func read(path string, record any) error {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(raw, record)
-}
-
 func (r *Runtime) dropSandboxFiles(id string) error {
-	return errors.Join(removeMounted(r.runPath("sandboxes", id)), os.RemoveAll(r.statePath("sandboxes", id)))
+	err := os.Remove(r.sandboxFile(id))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(removeMounted(r.runPath("sandboxes", id)), err)
 }
 
 func (r *Runtime) dropContainerFiles(id string) error {

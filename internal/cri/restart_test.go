@@ -184,6 +184,32 @@ func TestDamagedRecordsAreDropped(t *testing.T) {
 	}
 }
 
+// A change that a crash cut short is passed over, and later ones are not.
+func TestChangesCutShort(t *testing.T) {
+	b := newBench(t)
+	pod, _ := b.pod()
+	id := b.start(pod, b.config("c", "wait"))
+	b.wrote(id, "waiting")
+	b.stop()
+	f, err := os.OpenFile(b.containerFile(id), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString(`{"state":2,"exi`)
+	f.Close()
+	b.begin()
+	if st := b.status(id); st.State != runtimeapi.ContainerState_CONTAINER_RUNNING {
+		t.Error(st.State)
+	}
+	if err := b.StopContainer(b.ctx, id, 30); err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	if st := b.status(id); st.State != runtimeapi.ContainerState_CONTAINER_EXITED || st.Reason != reasonCompleted {
+		t.Errorf("%v %s", st.State, st.Reason)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	b := newBench(t)
 	var wg sync.WaitGroup

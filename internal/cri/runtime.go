@@ -236,7 +236,7 @@ func (r *Runtime) lost(c *container) {
 		return
 	}
 	c.finish(r.clock.Now(), codeUnknown, reasonUnknown, "")
-	r.kept(c)
+	r.changedContainer(c)
 	r.tell(c.id, runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.sandbox)
 }
 
@@ -252,7 +252,7 @@ func (r *Runtime) ended(c *container, exit supervisor.ExitStatus) {
 		return
 	}
 	c.finish(exit.At, int32(exit.Code), reason, "")
-	r.kept(c)
+	r.changedContainer(c)
 	r.tell(c.id, runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.sandbox)
 }
 
@@ -262,9 +262,7 @@ func (r *Runtime) unready(s *sandbox) {
 		return
 	}
 	s.ready = false
-	if err := r.keepSandbox(s); err != nil {
-		r.log.Warn("sandbox is not on file", "sandbox", s.id, "error", err)
-	}
+	r.changedSandbox(s)
 	r.tell(s.id, runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, s)
 }
 

@@ -51,9 +51,6 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandb
 	}
 	s.op.Lock()
 	defer s.op.Unlock()
-	if err := os.Mkdir(r.statePath("sandboxes", s.id), 0o711); err != nil {
-		return "", err
-	}
 	network := false
 	defer func() {
 		if err == nil {
@@ -106,7 +103,7 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandb
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.keepSandbox(s); err != nil {
+	if err := r.beginSandbox(s); err != nil {
 		return "", err
 	}
 	r.sandboxes[s.id] = s
@@ -250,9 +247,7 @@ func (r *Runtime) stopSandbox(ctx context.Context, s *sandbox) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.ready = false
-	if err := r.keepSandbox(s); err != nil {
-		return err
-	}
+	r.changedSandbox(s)
 	if wasReady {
 		r.tell(s.id, runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, s)
 	}
