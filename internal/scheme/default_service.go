@@ -29,6 +29,11 @@ func defaultService(s *corev1.Service) {
 		return
 	case corev1.ServiceTypeLoadBalancer:
 		point(&s.Spec.AllocateLoadBalancerNodePorts, true)
+		for i := range s.Status.LoadBalancer.Ingress {
+			if in := &s.Status.LoadBalancer.Ingress[i]; in.IP != "" {
+				point(&in.IPMode, corev1.LoadBalancerIPModeVIP)
+			}
+		}
 		external = true
 	case corev1.ServiceTypeNodePort:
 		external = true

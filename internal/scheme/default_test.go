@@ -205,6 +205,20 @@ metadata: {}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: u}, {kind: ServiceAccount, name: s, namespace: web}]
 `},
+		{"load balancer", "", "v1", "services", `
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 10.0.0.1}, {hostname: h}, {ip: 10.0.0.2, ipMode: Proxy}]}}
+`, `
+metadata: {}
+spec:
+  type: LoadBalancer
+  ports: [{port: 80, protocol: TCP, targetPort: 80}]
+  sessionAffinity: None
+  allocateLoadBalancerNodePorts: true
+  internalTrafficPolicy: Cluster
+  externalTrafficPolicy: Cluster
+status: {loadBalancer: {ingress: [{ip: 10.0.0.1, ipMode: VIP}, {hostname: h}, {ip: 10.0.0.2, ipMode: Proxy}]}}
+`},
 		{"job", "batch", "v1", "jobs", `{spec: {template: {metadata: {labels: {a: b}}, spec: {containers: [], restartPolicy: Never}}}}`, `
 metadata: {labels: {a: b}}
 spec:

@@ -72,10 +72,8 @@ func patchService(svc, old *corev1.Service) {
 		}
 		svc.Status.LoadBalancer = corev1.LoadBalancerStatus{}
 	}
-	if n.Type == corev1.ServiceTypeClusterIP && o.Type != corev1.ServiceTypeClusterIP && n.ExternalTrafficPolicy == o.ExternalTrafficPolicy {
-		if len(n.ExternalIPs) == 0 {
-			n.ExternalTrafficPolicy = ""
-		}
+	if fromOutside(o) && !fromOutside(n) && n.ExternalTrafficPolicy == o.ExternalTrafficPolicy {
+		n.ExternalTrafficPolicy = ""
 	}
 	if o.Type == corev1.ServiceTypeExternalName && n.Type != corev1.ServiceTypeExternalName && n.ExternalName == o.ExternalName {
 		n.ExternalName = ""
@@ -106,6 +104,12 @@ func keepNodePorts(n, o *corev1.ServiceSpec) {
 }
 
 func wantsClusterIP(s *corev1.ServiceSpec) bool { return s.Type != corev1.ServiceTypeExternalName }
+
+// fromOutside tells whether the Service is reached from outside the cluster.
+func fromOutside(s *corev1.ServiceSpec) bool {
+	return s.Type == corev1.ServiceTypeLoadBalancer || s.Type == corev1.ServiceTypeNodePort ||
+		s.Type == corev1.ServiceTypeClusterIP && len(s.ExternalIPs) > 0
+}
 
 // WantsNodePorts tells whether ports of the Service get node ports.
 func WantsNodePorts(s *corev1.ServiceSpec) bool {

@@ -113,7 +113,8 @@ func TestServiceUpdates(t *testing.T) {
 	update := strategy.New()[schema.GroupResource{Resource: "services"}].Update
 	policy := corev1.IPFamilyPolicySingleStack
 	old := &corev1.Service{Spec: corev1.ServiceSpec{
-		Type: corev1.ServiceTypeNodePort, ClusterIP: "10.0.0.5", ClusterIPs: []string{"10.0.0.5"},
+		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyCluster,
+		Type:                  corev1.ServiceTypeNodePort, ClusterIP: "10.0.0.5", ClusterIPs: []string{"10.0.0.5"},
 		IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, IPFamilyPolicy: &policy,
 		Ports: []corev1.ServicePort{{Port: 80, Protocol: "TCP", NodePort: 30001}, {Port: 80, Protocol: "UDP", NodePort: 30001}, {Port: 81, Protocol: "TCP", NodePort: 30002}},
 	}}
@@ -132,7 +133,11 @@ func TestServiceUpdates(t *testing.T) {
 		"a load balancer": {corev1.ServiceTypeLoadBalancer, []corev1.ServicePort{{Port: 80, Protocol: "TCP"}}, []int32{30001}, "10.0.0.5"},
 	} {
 		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: corev1.ServiceSpec{Type: x.t, Ports: x.ports}}
+		svc.Spec.ExternalTrafficPolicy = old.Spec.ExternalTrafficPolicy
 		update(svc, old)
+		if outside := x.t == corev1.ServiceTypeNodePort || x.t == corev1.ServiceTypeLoadBalancer; outside != (svc.Spec.ExternalTrafficPolicy != "") {
+			t.Errorf("%s: external traffic policy %q", name, svc.Spec.ExternalTrafficPolicy)
+		}
 		var ports []int32
 		for _, p := range svc.Spec.Ports {
 			ports = append(ports, p.NodePort)
