@@ -26,6 +26,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends what does not heed the first.
+	context.AfterFunc(ctx, stop)
 	app, err := cli.Main(fmt.Sprintf("%s (Kubernetes %s)", version, kubernetes))
 	if err != nil {
 		fail(err)

@@ -50,9 +50,8 @@ func ask(ctx context.Context, c *local.Cluster, node, method, path string, body 
 }
 
 func (a *App) image() *cobra.Command {
-	cmd := &cobra.Command{Use: "image", Short: "Give a cluster images, and list those it has"}
-	cmd.AddCommand(a.imageLoad(), a.imageList())
-	return cmd
+	return group("image", "Give a cluster images, and list those it has",
+		"  clipper image load app.tar\n  clipper image ls", a.imageLoad(), a.imageList())
 }
 
 func (a *App) imageLoad() *cobra.Command {

@@ -61,7 +61,10 @@ func mergeKubeconfig(c *local.Cluster) (string, error) {
 	}
 	have.Clusters[name], have.AuthInfos[name], have.Contexts[name] = add.Clusters[name], add.AuthInfos[name], add.Contexts[name]
 	have.CurrentContext = name
-	return file, clientcmd.ModifyConfig(access, *have, true)
+	if err := clientcmd.ModifyConfig(access, *have, true); err != nil {
+		return "", fmt.Errorf("your kubeconfig %s cannot be written: %w", file, err)
+	}
+	return file, nil
 }
 
 // dropKubeconfig removes the cluster's context from the user's kubeconfig.
@@ -81,7 +84,10 @@ func dropKubeconfig(cluster string) error {
 	if have.CurrentContext == name {
 		have.CurrentContext = ""
 	}
-	return clientcmd.ModifyConfig(access, *have, true)
+	if err := clientcmd.ModifyConfig(access, *have, true); err != nil {
+		return fmt.Errorf("your kubeconfig cannot be written: %w", err)
+	}
+	return nil
 }
 
 func (a *App) kubeconfig() *cobra.Command {

@@ -46,7 +46,25 @@ manifest and tool works with it unchanged.`,
 	root.SetErr(a.Err)
 	root.AddCommand(a.start(), a.stop(), a.delete(), a.status(), a.kubeconfig(), a.image(), a.node(), a.kubectl(), a.demo(), a.version())
 	root.AddCommand(more...)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())
+	})
 	return root
+}
+
+// group returns a command that only holds others.
+func group(use, short, example string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Example: example,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q; `%s --help` lists them", args[0], cmd.CommandPath())
+			}
+			return cmd.Help()
+		},
+	}
+	cmd.AddCommand(commands...)
+	return cmd
 }
 
 // Execute runs the command line and returns the process's exit status.
@@ -85,6 +103,7 @@ func nameFlag(cmd *cobra.Command, name *string) {
 func (a *App) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version of clipper and of Kubernetes that it serves", Args: cobra.NoArgs,
+		Example: "  clipper version",
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.Out, a.Version)
 			return err

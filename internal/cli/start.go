@@ -51,7 +51,7 @@ this machine by their addresses.`,
 			}
 			file, err := mergeKubeconfig(c)
 			if err != nil {
-				return err
+				return fmt.Errorf("cluster %q is Ready, but %w; `clipper kubeconfig --name %[1]s` prints what belongs there", c.Name, err)
 			}
 			o.Progress(fmt.Sprintf("cluster %q is Ready: https://127.0.0.1:%d, context %q in %s",
 				c.Name, c.Port, local.Context(c.Name), file))
@@ -96,13 +96,14 @@ func (a *App) delete() *cobra.Command {
 		Long: `Delete ends a cluster, in whatever state it is, and removes its processes,
 namespaces, mounts, cgroups, links, rules, files and kubeconfig context.
 Deleting a cluster that does not exist is no error.`,
-		Args: cobra.NoArgs,
+		Example: "  clipper delete --name ci",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := local.Delete(a.Dirs, name); err != nil {
 				return err
 			}
 			if err := dropKubeconfig(name); err != nil {
-				return err
+				return fmt.Errorf("cluster %q is gone, but %w", name, err)
 			}
 			_, err := fmt.Fprintf(a.Err, "cluster %q is gone\n", name)
 			return err

@@ -37,7 +37,11 @@ type clusterStatus struct {
 
 // look gathers the status of a cluster. An API that does not answer in time
 // leaves its parts empty.
-func look(ctx context.Context, c *local.Cluster) (*clusterStatus, error) {
+func (a *App) look(ctx context.Context, name string) (*clusterStatus, error) {
+	c, err := local.Load(a.Dirs, name)
+	if err != nil {
+		return nil, err
+	}
 	s := &clusterStatus{Name: c.Name, State: "Stopped", API: fmt.Sprintf("https://127.0.0.1:%d", c.Port), Context: local.Context(c.Name)}
 	processes, err := c.Processes()
 	if err != nil {
@@ -114,11 +118,7 @@ func (a *App) status() *cobra.Command {
 		Long:    "Status prints a cluster's state. Its exit status is 0 when every node is Ready, else 1.",
 		Example: "  clipper status -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := local.Load(a.Dirs, name)
-			if err != nil {
-				return err
-			}
-			s, err := look(cmd.Context(), c)
+			s, err := a.look(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
@@ -150,25 +150,23 @@ func printNodes(w io.Writer, nodes []nodeStatus) {
 }
 
 func (a *App) node() *cobra.Command {
-	cmd := &cobra.Command{Use: "node", Short: "Look at a cluster's nodes"}
+	return group("node", "Look at a cluster's nodes", "  clipper node ls", a.nodeList())
+}
+
+func (a *App) nodeList() *cobra.Command {
 	var name, format string
-	ls := &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List the nodes", Args: cobra.NoArgs,
 		Example: "  clipper node ls -o json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := local.Load(a.Dirs, name)
-			if err != nil {
-				return err
-			}
-			s, err := look(cmd.Context(), c)
+			s, err := a.look(cmd.Context(), name)
 			if err != nil {
 				return err
 			}
 			return write(a.Out, format, s.Nodes, nodeHeader, func(w io.Writer) { printNodes(w, s.Nodes) })
 		},
 	}
-	nameFlag(ls, &name)
-	outputFlag(ls, &format)
-	cmd.AddCommand(ls)
+	nameFlag(cmd, &name)
+	outputFlag(cmd, &format)
 	return cmd
 }

@@ -17,8 +17,9 @@ import (
 // Part is one long-lived member of a Group.
 type Part struct {
 	Name string
-	// Run blocks until ctx ends and then returns nil, or returns early with
-	// the reason why it cannot go on.
+	// Run blocks until ctx ends and then returns nil or ctx's error, or what
+	// went wrong while it stopped; or it returns early with the reason why it
+	// cannot go on.
 	Run func(ctx context.Context) error
 	// Ready, when set, returns once the part serves others, or with ctx's error.
 	Ready func(ctx context.Context) error
@@ -45,11 +46,13 @@ type running struct {
 	name   string
 	cancel context.CancelFunc
 	done   chan struct{}
-	err    error
+	// Set before done is closed: why it ended early, what failed as it stopped.
+	err, stopErr error
 }
 
 // Run starts the parts and blocks until ctx ends or a part fails. It returns
-// nil after an orderly stop, or else the first part's error.
+// nil after an orderly stop, or else the first part's error, joined with those
+// of parts that failed to stop.
 func (g *Group) Run(ctx context.Context) error {
 	var (
 		started []*running
@@ -63,9 +66,13 @@ func (g *Group) Run(ctx context.Context) error {
 		started = append(started, r)
 		go func() {
 			defer close(r.done)
-			if err := p.Run(pctx); err != nil && pctx.Err() == nil {
+			switch err := p.Run(pctx); {
+			case err == nil:
+			case pctx.Err() == nil:
 				r.err = fmt.Errorf("%s: %w", p.Name, err)
 				failed <- r
+			case !errors.Is(err, pctx.Err()):
+				r.stopErr = fmt.Errorf("%s: stopping: %w", p.Name, err)
 			}
 		}()
 		if first = g.awaitReady(ctx, p, failed); first != nil || ctx.Err() != nil {
@@ -104,7 +111,7 @@ func (g *Group) awaitReady(ctx context.Context, p Part, failed <-chan *running) 
 	}
 }
 
-func (g *Group) stop(started []*running) error {
+func (g *Group) stop(started []*running) (failed error) {
 	var deadline <-chan time.Time
 	if g.StopWithin > 0 {
 		t := time.NewTimer(g.StopWithin)
@@ -115,12 +122,13 @@ func (g *Group) stop(started []*running) error {
 		started[i].cancel()
 		select {
 		case <-started[i].done:
+			failed = errors.Join(failed, started[i].stopErr)
 		case <-deadline:
 			for _, r := range started[:i] {
 				r.cancel()
 			}
-			return fmt.Errorf("%s: %w", started[i].name, ErrStopTimeout)
+			return errors.Join(failed, fmt.Errorf("%s: %w", started[i].name, ErrStopTimeout))
 		}
 	}
-	return nil
+	return failed
 }

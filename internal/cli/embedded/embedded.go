@@ -43,7 +43,7 @@ func Kubectl() (string, error) {
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("kubectl is unpacked into the user's cache: %w", err)
+		return "", fmt.Errorf("kubectl is unpacked into your cache: %w", err)
 	}
 	sum := sha256.Sum256(packed)
 	dir := filepath.Join(cache, "clipper")
@@ -55,7 +55,10 @@ func Kubectl() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return path, install(data, dir, path)
+	if err := install(data, dir, path); err != nil {
+		return "", fmt.Errorf("kubectl is unpacked into %s: %w; name a folder that you can write to in XDG_CACHE_HOME", dir, err)
+	}
+	return path, nil
 }
 
 func packed(name string) ([]byte, error) {

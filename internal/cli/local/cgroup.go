@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,38 +23,51 @@ type cgroups struct {
 	v1      []string // v1's mounts, duplicates left out
 }
 
-// findCgroups reads the mounts. A cgroup2 mount beside v1 controllers is left
-// alone: it holds no controller that a pod needs.
+// findCgroups returns where this machine's cgroups are.
 func findCgroups() (*cgroups, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	cg := &cgroups{}
-	var unified string
-	for s := bufio.NewScanner(f); s.Scan(); {
-		before, after, ok := strings.Cut(s.Text(), " - ")
+	return readMounts(f)
+}
+
+// readMounts finds the hierarchies in a mountinfo. Which version holds the
+// controllers follows from where memory is: beside v1 controllers a cgroup2
+// mount holds none that a pod needs, and beside a cgroup2 with controllers a v1
+// mount is some other program's (net_cls of a VPN, say).
+func readMounts(mountinfo io.Reader) (*cgroups, error) {
+	var (
+		unified string
+		v1      []string
+		memory  bool // is v1's
+	)
+	lines := bufio.NewScanner(mountinfo)
+	for lines.Scan() {
+		before, after, ok := strings.Cut(lines.Text(), " - ")
 		fields, tail := strings.Fields(before), strings.Fields(after)
-		if !ok || len(fields) < 5 || len(tail) < 1 {
+		if !ok || len(fields) < 5 || len(tail) < 3 {
 			continue
 		}
 		switch tail[0] {
 		case "cgroup":
-			cg.v1 = append(cg.v1, fields[4])
+			v1 = append(v1, fields[4])
+			memory = memory || slices.Contains(strings.Split(tail[2], ","), "memory")
 		case "cgroup2":
 			unified = fields[4]
 		}
 	}
-	slices.Sort(cg.v1)
-	cg.v1 = slices.Compact(cg.v1)
-	if len(cg.v1) == 0 {
-		cg.unified = unified
-	}
-	if len(cg.v1) == 0 && cg.unified == "" {
+	switch {
+	case lines.Err() != nil:
+		return nil, fmt.Errorf("reading the mounts: %w", lines.Err())
+	case unified != "" && !memory:
+		return &cgroups{unified: unified}, nil
+	case len(v1) == 0:
 		return nil, errors.New("no cgroup hierarchy is mounted; mount one below /sys/fs/cgroup")
 	}
-	return cg, nil
+	slices.Sort(v1)
+	return &cgroups{v1: slices.Compact(v1)}, nil
 }
 
 func (cg *cgroups) roots() []string {
@@ -72,27 +86,39 @@ func (c *Cluster) nodeCgroup(n string) string { return filepath.Join(c.cgroup(),
 // make creates a cgroup in every hierarchy and hands v2's controllers down to it.
 func (cg *cgroups) make(path string) error {
 	for _, root := range cg.roots() {
-		dir := root
-		for _, part := range strings.Split(path, "/") {
-			if cg.unified != "" {
-				controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-				if err != nil {
-					return err
-				}
-				for _, name := range strings.Fields(string(controllers)) {
-					// A controller that cannot be handed down is one that pods do without.
-					_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
-				}
+		err := cg.makeBelow(root, path)
+		// Another cluster's end may take an empty parent away in between.
+		for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 10; tries++ {
+			err = cg.makeBelow(root, path)
+		}
+		if err != nil {
+			return fmt.Errorf("creating a cgroup: %w", err)
+		}
+	}
+	return nil
+}
+
+func (cg *cgroups) makeBelow(dir, path string) error {
+	cpuset := filepath.Base(dir) == "cpuset"
+	for _, part := range strings.Split(path, "/") {
+		if cg.unified != "" {
+			controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+			if err != nil {
+				return err
 			}
-			up := dir
-			dir = filepath.Join(dir, part)
-			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("creating a cgroup: %w", err)
+			for _, name := range strings.Fields(string(controllers)) {
+				// A controller that cannot be handed down is one that pods do without.
+				_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0)
 			}
-			if filepath.Base(root) == "cpuset" {
-				if err := inheritCpuset(up, dir); err != nil {
-					return err
-				}
+		}
+		up := dir
+		dir = filepath.Join(dir, part)
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if cpuset {
+			if err := inheritCpuset(up, dir); err != nil {
+				return err
 			}
 		}
 	}

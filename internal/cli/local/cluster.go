@@ -54,7 +54,7 @@ var ErrNotFound = errors.New("no such cluster")
 // A name becomes part of a bridge's, a cgroup's and a context's name.
 const maxName = 40
 
-// validName is checked by hand, since a pattern would be compiled on every start.
+// checkName goes by hand, since a pattern would be compiled on every start.
 func checkName(name string) error {
 	ok := name != "" && len(name) <= maxName && name[0] != '-' && name[len(name)-1] != '-' &&
 		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
@@ -83,14 +83,33 @@ func Load(d Dirs, name string) (*Cluster, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %q; `clipper start --name %s` creates it", ErrNotFound, name, name)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; run the command with sudo", err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{dirs: d}
-	if err := json.Unmarshal(data, c); err != nil {
+	if err = json.Unmarshal(data, c); err == nil {
+		err = c.check(name)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s is damaged (%w); `clipper delete --name %s` removes the cluster", d.file(name), err, name)
 	}
 	return c, nil
+}
+
+// check tells whether what was read can be the cluster of a name.
+func (c *Cluster) check(name string) error {
+	switch {
+	case c.Name != name:
+		return fmt.Errorf("it is of a cluster %q", c.Name)
+	case len(c.Nodes) == 0 || len(c.Nodes) > MaxNodes || !slices.Equal(c.Nodes, nodeNames(name, len(c.Nodes))):
+		return errors.New("it does not hold the cluster's nodes")
+	case !c.Block.IsValid() || !c.Block.Addr().Is4() || c.Block.Bits() != 16 || c.Block != c.Block.Masked():
+		return fmt.Errorf("the addresses %q are no /16", c.Block)
+	}
+	return nil
 }
 
 // List returns all local clusters, by name. A folder that holds no cluster, or
@@ -124,25 +143,68 @@ func (c *Cluster) save() error {
 // lock keeps two commands from changing one cluster at the same time. It
 // returns the function that lets go.
 func (d Dirs) lock(name string) (func(), error) {
-	if err := os.MkdirAll(d.Run, 0o711); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(d.Run, "."+name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another command is working on cluster %q; try again when it is done", name)
+	path := filepath.Join(d.Run, "."+name+".lock")
+	f, err := flock(path, unix.LOCK_EX|unix.LOCK_NB, func() (*os.File, error) {
+		if err := os.MkdirAll(d.Run, 0o711); err != nil {
+			return nil, err
 		}
+		return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	})
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another command is working on cluster %q; try again when it is done", name)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return func() {
 		// The file goes while the lock is held, so none is left behind.
-		os.Remove(f.Name())
+		os.Remove(path)
 		f.Close()
 	}, nil
+}
+
+// lockAll waits until no other command chooses addresses, and returns the
+// function that lets go.
+func (d Dirs) lockAll() (func(), error) {
+	f, err := flock(d.State, unix.LOCK_EX, func() (*os.File, error) {
+		if err := os.MkdirAll(d.State, 0o711); err != nil {
+			return nil, err
+		}
+		return os.Open(d.State)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// flock opens and locks the file at path. Whoever held it before may have
+// removed it meanwhile: then what is there now is opened and locked.
+func flock(path string, how int, open func() (*os.File, error)) (*os.File, error) {
+	const tries = 100
+	for range tries {
+		f, err := open()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its folder was removed between being made and opened
+		}
+		if err != nil {
+			return nil, err
+		}
+		err = unix.Flock(int(f.Fd()), how)
+		for err == unix.EINTR {
+			err = unix.Flock(int(f.Fd()), how)
+		}
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		mine, err := f.Stat()
+		if there, thereErr := os.Stat(path); err == nil && thereErr == nil && os.SameFile(mine, there) {
+			return f, nil
+		}
+		f.Close()
+	}
+	return nil, fmt.Errorf("locking %s: it is removed as fast as it is made", path)
 }
 
 // StateDir and RunDir return the cluster's own folders.

@@ -124,7 +124,12 @@ func create(d Dirs, o Options) (*Cluster, error) {
 		Name: o.Name, Nodes: nodeNames(o.Name, nodes),
 		Uplink: !o.NoUplink, MemoryStore: o.MemoryStore, dirs: d,
 	}
-	var err error
+	// Chosen and written down before another cluster chooses.
+	unlock, err := d.lockAll()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if c.Block, err = pickBlock(d); err != nil {
 		return nil, err
 	}
@@ -218,6 +223,9 @@ func (c *Cluster) awaitReady(ctx context.Context, node string, ready *os.File, l
 		case m.Step != "":
 			progress(m.Step)
 		}
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("interrupted while node %s started; `clipper start --name %s` tries again, `clipper delete --name %[2]s` removes what is there", node, c.Name)
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("node %s was not Ready in time (%w); its log is %s", node, context.Cause(ctx), c.LogFile(node))
