@@ -9,6 +9,7 @@ import (
 
 	"clipper/internal/auth"
 	"clipper/internal/controller"
+	"clipper/internal/controller/daemonset"
 	"clipper/internal/controller/deployment"
 	"clipper/internal/controller/disruption"
 	"clipper/internal/controller/endpoints"
@@ -22,6 +23,7 @@ import (
 	"clipper/internal/controller/resourcequota"
 	"clipper/internal/controller/rootca"
 	"clipper/internal/controller/serviceaccount"
+	"clipper/internal/controller/statefulset"
 	"clipper/internal/run"
 	"clipper/internal/scheduler"
 )
@@ -55,8 +57,11 @@ var controllers = []struct {
 	{"deployment-controller", plain(deployment.New)},
 	{"replicaset-controller", plain(replicaset.New)},
 	{"replication-controller", plain(replicationcontroller.New)},
+	{"statefulset-controller", plain(statefulset.New)},
+	{"daemon-set-controller", plain(daemonset.New)},
 	{"endpointslice-controller", plain(endpointslice.New)},
 	{"endpoint-controller", plain(endpoints.New)},
+	{"endpointslicemirroring-controller", plain(endpoints.NewMirror)},
 	{"generic-garbage-collector", func(c controller.Config, cfg *rest.Config, a *api) (controller.Controller, error) {
 		m, err := metadata.NewForConfig(cfg)
 		return garbage.New(garbage.Config{Config: c, Metadata: m, Source: a.feed}), err
