@@ -27,6 +27,8 @@ type actor struct {
 	uid types.UID
 	// namespace and name of the pod, for those who look it up.
 	namespace, name string
+	// limited: the pod has directories whose size must be watched.
+	limited bool
 
 	state *lifecycle.State // the actor's goroutine alone
 	born  time.Time
@@ -68,7 +70,7 @@ type writer struct {
 }
 
 func newActor(k *Kubelet, s *lifecycle.State) *actor {
-	a := &actor{k: k, uid: s.Pod.UID, namespace: s.Pod.Namespace, name: s.Pod.Name, state: s, over: make(chan struct{}), born: k.Clock.Now(), ctx: k.ctx,
+	a := &actor{k: k, uid: s.Pod.UID, namespace: s.Pod.Namespace, name: s.Pod.Name, limited: hasSizeLimits(s.Pod), state: s, over: make(chan struct{}), born: k.Clock.Now(), ctx: k.ctx,
 		wake: make(chan struct{}, 1), stops: map[string]context.CancelFunc{}}
 	a.begin, a.giveUp = context.WithCancel(k.ctx)
 	a.wake <- struct{}{}

@@ -103,7 +103,7 @@ func (k *Kubelet) setMachine(m node.Machine) {
 		Labels: c.Labels, Taints: c.Taints, Version: c.Version, OSImage: c.OSImage,
 		MaxPods: c.MaxPods, Reserved: c.Reserved, Pressure: c.Pressure,
 		RootDir: c.RootDir, LogDir: c.LogDir, Machine: m,
-		Tick: k.rotateLogs, Clock: c.Clock, Logger: c.Logger,
+		Tick: k.tick, Clock: c.Clock, Logger: c.Logger,
 	})
 	k.nodeLabels, k.nodeTaints = k.node.OwnLabels(), c.Taints
 	k.spec = &podspec.Node{
@@ -142,7 +142,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	var err error
 	k.volumes, err = volume.New(volume.Config{
 		Root: filepath.Join(k.RootDir, "pods"), Memory: filepath.Join(k.RootDir, "memory"),
-		Objects: k.refs, Token: k.tokens.get, Claim: k.claim, Image: k.images.Volume, Allocatable: k.spec.Allocatable,
+		Clock: k.Clock, Objects: k.refs, Token: k.tokens.get, Claim: k.claim, Image: k.images.Volume, Allocatable: k.spec.Allocatable,
 	})
 	if err != nil {
 		return fmt.Errorf("volumes: %w", err)

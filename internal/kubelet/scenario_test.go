@@ -367,6 +367,12 @@ func (s *scenario) command(w []string) error {
 		s.printf("hostname=%s cgroup=%s", c.Hostname, c.Linux.CgroupParent)
 		s.printf("dns: %s", compact(c.DnsConfig))
 		s.printf("namespaces: %s", compact(c.Linux.SecurityContext.NamespaceOptions))
+	case "fill": // CONTAINER PATH BYTES
+		n, err := strconv.Atoi(arg(3))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(s.inside(arg(1), arg(2)), make([]byte, n), 0o600)
 	case "cat": // CONTAINER PATH
 		b, err := os.ReadFile(s.inside(arg(1), arg(2)))
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 // logs serves a container's log.
 func (s *server) logs(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	o, err := logOptions(q, time.Now())
+	o, err := logOptions(q, s.Clock.Now())
 	if err != nil {
 		refuse(w, err)
 		return

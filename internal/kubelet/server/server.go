@@ -21,6 +21,7 @@ import (
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	internalapi "k8s.io/cri-api/pkg/apis"
+	"k8s.io/utils/clock"
 )
 
 // Node is what the server asks of the node agent.
@@ -62,6 +63,7 @@ type Config struct {
 	Runtime   internalapi.RuntimeService
 	// Streaming serves the runtime's stream URLs in this process, if set.
 	Streaming http.Handler
+	Clock     clock.PassiveClock
 	Logger    *slog.Logger
 }
 

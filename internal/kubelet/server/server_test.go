@@ -32,6 +32,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/cri-streaming/pkg/streaming"
 	stream "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/exec"
 )
 
@@ -170,7 +171,7 @@ func start(t *testing.T, inProcess bool) (base string, ca *authority) {
 		t.Fatal(err)
 	}
 	c := Config{Listener: l, TLS: &tls.Config{Certificates: []tls.Certificate{ca.leaf("system:node:n", "system:nodes")}}, ClientCA: ca.pool(),
-		Node: &fakeNode{log: log}, Runtime: &fakeRuntime{streams: ss}, Logger: slog.New(slog.DiscardHandler)}
+		Node: &fakeNode{log: log}, Runtime: &fakeRuntime{streams: ss}, Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler)}
 	if inProcess {
 		c.Streaming = ss
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 )
 
 // Objects gives the API objects that volumes show; a missing one is a NotFound
@@ -35,6 +36,7 @@ type Config struct {
 	// tmpfs is mounted there.
 	Memory  string
 	Objects Objects
+	Clock   clock.PassiveClock
 	// Token returns a token for the pod, and when it should be replaced.
 	Token func(context.Context, *v1.Pod, *v1.ServiceAccountTokenProjection) (string, time.Time, error)
 	// Claim returns the volume bound to a claim of the pod's namespace.
@@ -153,7 +155,7 @@ func (m *Manager) one(ctx context.Context, pod *v1.Pod, v *v1.Volume) (Mounted, 
 			return Mounted{}, none, err
 		}
 		dir := filepath.Join(m.memory(pod.UID), v.Name)
-		return Mounted{Path: dir, ReadOnly: true}, renew, write(dir, files, fsGroup(pod))
+		return Mounted{Path: dir, ReadOnly: true}, renew, write(dir, files, fsGroup(pod), m.Clock.Now())
 	case v.Image != nil:
 		ref, err := m.Image(ctx, pod, v.Image)
 		return Mounted{Image: ref, ReadOnly: true}, none, err

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/clock"
 	"pgregory.net/rapid"
 )
 
@@ -47,7 +48,7 @@ func (o objects) Secret(_, name string) (*v1.Secret, error) {
 func manager(t *testing.T, o objects) *Manager {
 	t.Helper()
 	dir := t.TempDir()
-	m, err := New(Config{Root: filepath.Join(dir, "pods"), Memory: filepath.Join(dir, "memory"), Objects: o,
+	m, err := New(Config{Root: filepath.Join(dir, "pods"), Memory: filepath.Join(dir, "memory"), Objects: o, Clock: clock.RealClock{},
 		Token: func(context.Context, *v1.Pod, *v1.ServiceAccountTokenProjection) (string, time.Time, error) {
 			return "tok", time.Unix(100, 0), nil
 		}})
@@ -114,7 +115,7 @@ func TestWrite(t *testing.T) {
 					delete(files, p)
 				}
 			}
-			if err := write(dir, files, nil); err != nil {
+			if err := write(dir, files, nil, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			seen := 0
@@ -155,7 +156,7 @@ func TestWrite(t *testing.T) {
 				t.Fatalf("%d files, want %d", seen, len(files))
 			}
 			before, _ := os.Readlink(filepath.Join(dir, dataLink))
-			if err := write(dir, files, nil); err != nil {
+			if err := write(dir, files, nil, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			if after, _ := os.Readlink(filepath.Join(dir, dataLink)); after != before {
@@ -167,7 +168,7 @@ func TestWrite(t *testing.T) {
 
 func TestWriteRefusesPaths(t *testing.T) {
 	for _, path := range []string{"", "/etc/x", "../x", "a/../../x", "..data", "..hidden"} {
-		if err := write(t.TempDir(), map[string]file{path: {}}, nil); err == nil {
+		if err := write(t.TempDir(), map[string]file{path: {}}, nil, time.Now()); err == nil {
 			t.Errorf("%q is accepted", path)
 		}
 	}
@@ -214,6 +215,31 @@ func TestEmptyDir(t *testing.T) {
 	}
 	if list, _ := os.ReadDir(filepath.Join(m.Dir(pod.UID), "volumes")); len(list) > 0 {
 		t.Errorf("left: %v", list)
+	}
+}
+
+func TestSize(t *testing.T) {
+	m := manager(t, nil)
+	pod := podWith(vol("v", v1.VolumeSource{EmptyDir: &v1.EmptyDirVolumeSource{}}))
+	mounts, err := m.SetUp(context.Background(), pod, Mounts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(mounts.Volumes["v"].Path, "sub")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "f"), make([]byte, 100_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/", filepath.Join(dir, "root")); err != nil {
+		t.Fatal(err)
+	}
+	if n := m.Size(context.Background(), pod.UID, "v", 1<<40); n < 100_000 || n > 200_000 {
+		t.Errorf("%d bytes", n)
+	}
+	if n := m.Size(context.Background(), pod.UID, "absent", 1); n != 0 {
+		t.Errorf("absent: %d bytes", n)
 	}
 }
 

@@ -20,8 +20,8 @@ const (
 	newLink  = "..data_tmp"
 )
 
-// write makes dir show exactly the files, in one step.
-func write(dir string, files map[string]file, group *int64) error {
+// write makes dir show exactly the files, in one step. now only names what is made.
+func write(dir string, files map[string]file, group *int64, now time.Time) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func write(dir string, files map[string]file, group *int64) error {
 		return nil
 	}
 
-	made, err := os.MkdirTemp(dir, time.Now().UTC().Format("..2006_01_02_15_04_05."))
+	made, err := os.MkdirTemp(dir, now.UTC().Format("..2006_01_02_15_04_05."))
 	if err != nil {
 		return err
 	}
