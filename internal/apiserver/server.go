@@ -33,7 +33,6 @@ import (
 	"clipper/internal/admission"
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/apiserver/connect"
-	"clipper/internal/apiserver/h2"
 	"clipper/internal/apiserver/strategy"
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
@@ -339,11 +338,16 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       90 * time.Second,
 		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 1000,
+			// A peer that is gone without a word is found out.
+			SendPingTimeout: 30 * time.Second,
+			PingTimeout:     15 * time.Second,
+		},
 	}
-	h2.New(h2.Config{MaxHeader: maxHeader, Logger: s.Logger}).Mount(h)
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { errs <- h.ServeTLS(h2.Listener(l), "", "") }()
+		go func() { errs <- h.ServeTLS(l, "", "") }()
 	}
 	var failed error
 	select {
