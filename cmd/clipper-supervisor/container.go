@@ -50,12 +50,21 @@ func (s *server) create(r supervisor.CreateRequest) (_ any, err error) {
 		return nil, &supervisor.Error{Code: supervisor.CodeInvalid, Message: "no command specified"}
 	}
 	s.mu.Lock()
-	if _, ok := s.containers[r.ID]; ok {
-		s.mu.Unlock()
-		return nil, &supervisor.Error{Code: supervisor.CodeExists, Message: fmt.Sprintf("container %q exists", r.ID)}
+	_, taken := s.containers[r.ID]
+	switch {
+	case s.ending:
+		err = &supervisor.Error{Code: supervisor.CodeInvalid, Message: "the supervisor is shutting down"}
+	case taken:
+		err = &supervisor.Error{Code: supervisor.CodeExists, Message: fmt.Sprintf("container %q exists", r.ID)}
+	default:
+		s.containers[r.ID] = nil // taken, not yet to be found
+		s.creating.Add(1)
 	}
-	s.containers[r.ID] = nil // taken, not yet to be found
 	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	defer s.creating.Done()
 	defer func() {
 		if err != nil {
 			s.mu.Lock()
@@ -86,7 +95,7 @@ func (s *server) create(r supervisor.CreateRequest) (_ any, err error) {
 		return nil, err
 	}
 	c.process.Init = true
-	started, err := c.openStreams(r, spec.Process)
+	started, err := c.openStreams(r, spec.Process, s.buffers)
 	if err != nil {
 		return nil, err
 	}
@@ -114,13 +123,13 @@ func (s *server) create(r supervisor.CreateRequest) (_ any, err error) {
 	s.tell(c.state)
 	s.mu.Unlock()
 	go s.await(c)
-	return supervisor.CreateReply{PID: pid, Notes: notes}, nil
+	return supervisor.CreateReply{ID: r.ID, PID: pid, Notes: notes}, nil
 }
 
 // openStreams gives the process its standard streams. The returned function is
 // called with the outcome of the start and lets go of the process's ends.
-func (c *container) openStreams(r supervisor.CreateRequest, p *specs.Process) (started func(error) error, err error) {
-	log, err := openLog(r.LogPath)
+func (c *container) openStreams(r supervisor.CreateRequest, p *specs.Process, buffers *buffers) (started func(error) error, err error) {
+	log, err := openLog(r.LogPath, buffers)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}
@@ -158,7 +167,7 @@ func (c *container) openStreams(r supervisor.CreateRequest, p *specs.Process) (s
 			if r.Stdin {
 				st.stdin = st.console
 			}
-			st.outputs = []*output{{name: "stdout", src: st.console, log: log}}
+			st.outputs = []*output{{name: "stdout", src: st.console, log: log, buffers: buffers}}
 			return nil
 		}, nil
 	}
@@ -181,7 +190,7 @@ func (c *container) openStreams(r supervisor.CreateRequest, p *specs.Process) (s
 	if err != nil {
 		return nil, err
 	}
-	st.outputs = []*output{{name: "stdout", src: outR, log: log}, {name: "stderr", src: errR, log: log}}
+	st.outputs = []*output{{name: "stdout", src: outR, log: log, buffers: buffers}, {name: "stderr", src: errR, log: log, buffers: buffers}}
 	return func(err error) error {
 		closeAll(theirs)
 		if err != nil {
@@ -273,21 +282,27 @@ func (s *server) start(r supervisor.Target) (any, error) {
 	defer c.starting.Unlock()
 	s.mu.Lock()
 	phase := c.state.Phase
+	if phase == supervisor.Created {
+		// Before it runs, so that an end never seems to come first.
+		c.state.Started = time.Now()
+	}
+	started := c.state.Started
 	s.mu.Unlock()
 	if phase != supervisor.Created {
 		return nil, &supervisor.Error{Code: supervisor.CodeInvalid, Message: fmt.Sprintf("container %q is %s, not created", r.ID, phase)}
 	}
-	if err := c.lc.Exec(); err != nil {
+	err = c.lc.Exec()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		c.state.Started = time.Time{}
 		return nil, err
 	}
-	s.mu.Lock()
-	c.state.Started = time.Now()
 	if c.state.Phase == supervisor.Created {
 		c.state.Phase = supervisor.Running
 		s.tell(c.state)
 	}
-	s.mu.Unlock()
-	return nil, nil
+	return supervisor.StartReply{Started: started}, nil
 }
 
 func (s *server) signal(r supervisor.SignalRequest) (any, error) {

@@ -20,16 +20,18 @@ const stamp = "2006-01-02T15:04:05.000000000Z"
 // logFile writes a container's output in the format that kubelets read:
 // "2006-01-02T15:04:05.000000000Z stdout F line".
 type logFile struct {
-	path string
+	path    string
+	buffers *buffers
 
 	mu      sync.Mutex
-	file    *os.File // nil when there is no log, or it could not be opened
-	out     []byte
+	file    *os.File          // nil when there is no log
 	partial map[string][]byte // by stream, the beginning of an unfinished line
 }
 
-func openLog(path string) (*logFile, error) {
-	l := &logFile{path: path, partial: map[string][]byte{}}
+const logFlags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+
+func openLog(path string, b *buffers) (*logFile, error) {
+	l := &logFile{path: path, buffers: b, partial: map[string][]byte{}}
 	if path == "" {
 		return l, nil
 	}
@@ -37,7 +39,7 @@ func openLog(path string) (*logFile, error) {
 		return nil, err
 	}
 	var err error
-	l.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	l.file, err = os.OpenFile(path, logFlags, 0o640)
 	return l, err
 }
 
@@ -46,7 +48,7 @@ func (l *logFile) reopen() error {
 	if l.path == "" {
 		return nil
 	}
-	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	file, err := os.OpenFile(l.path, logFlags, 0o640)
 	if err != nil {
 		return err
 	}
@@ -67,30 +69,33 @@ func (l *logFile) write(stream string, p []byte) {
 	if l.file == nil {
 		return
 	}
-	var buf [len(stamp)]byte
-	now := time.Now().UTC().AppendFormat(buf[:0], stamp)
-	l.out = l.out[:0]
+	out := l.buffers.write.Get().(*[]byte)
+	defer l.buffers.write.Put(out)
+	*out = (*out)[:0]
+	var stampBuf [len(stamp)]byte
+	now := time.Now().UTC().AppendFormat(stampBuf[:0], stamp)
 	rest := l.partial[stream]
 	for len(p) > 0 {
 		line, after, full := bytes.Cut(p, []byte{'\n'})
 		for len(rest)+len(line) > maxLine {
 			n := maxLine - len(rest)
-			l.line(now, stream, 'P', rest, line[:n])
+			*out = appendLine(*out, now, stream, 'P', rest, line[:n])
 			rest, line = rest[:0], line[n:]
 		}
 		if full {
-			l.line(now, stream, 'F', rest, line)
+			*out = appendLine(*out, now, stream, 'F', rest, line)
 			rest = rest[:0]
 		} else {
 			rest = append(rest, line...)
 		}
 		p = after
 	}
-	if cap(rest) > 0 && len(rest) == 0 {
-		rest = nil // a quiet container holds no memory
+	if len(rest) == 0 {
+		delete(l.partial, stream)
+	} else {
+		l.partial[stream] = rest
 	}
-	l.partial[stream] = rest
-	l.flush()
+	l.file.Write(*out)
 }
 
 // end writes what a stream left without a newline.
@@ -102,24 +107,18 @@ func (l *logFile) end(stream string) {
 	if len(rest) == 0 || l.file == nil {
 		return
 	}
-	l.out = l.out[:0]
-	l.line(time.Now().UTC().AppendFormat(nil, stamp), stream, 'P', rest, nil)
-	l.flush()
+	now := time.Now().UTC().AppendFormat(nil, stamp)
+	l.file.Write(appendLine(nil, now, stream, 'P', rest, nil))
 }
 
-func (l *logFile) line(now []byte, stream string, tag byte, a, b []byte) {
-	l.out = append(l.out, now...)
-	l.out = append(l.out, ' ')
-	l.out = append(l.out, stream...)
-	l.out = append(l.out, ' ', tag, ' ')
-	l.out = append(l.out, a...)
-	l.out = append(l.out, b...)
-	l.out = append(l.out, '\n')
-}
-
-func (l *logFile) flush() {
-	l.file.Write(l.out)
-	l.out = nil
+func appendLine(out, now []byte, stream string, tag byte, a, b []byte) []byte {
+	out = append(out, now...)
+	out = append(out, ' ')
+	out = append(out, stream...)
+	out = append(out, ' ', tag, ' ')
+	out = append(out, a...)
+	out = append(out, b...)
+	return append(out, '\n')
 }
 
 func (l *logFile) close() {

@@ -24,6 +24,7 @@ type server struct {
 	reaper  *reaper
 	limits  *limits
 	filters filters
+	buffers *buffers
 	quiet   *quiet
 	stop    func()
 	// warm moves this process to where it is. The kernel needs about 10 ms until
@@ -31,7 +32,10 @@ type server struct {
 	// for early, that time passes beside other work.
 	warm func()
 
+	creating sync.WaitGroup // containers being made
+
 	mu         sync.Mutex
+	ending     bool
 	containers map[string]*container
 	watchers   map[*watcher]struct{}
 }
@@ -50,6 +54,7 @@ func newServer(root string, log *slog.Logger) (*server, error) {
 		limits:     newLimits(),
 		warm:       func() {},
 		quiet:      newQuiet(),
+		buffers:    newBuffers(),
 		containers: map[string]*container{},
 		watchers:   map[*watcher]struct{}{},
 	}, nil
@@ -132,7 +137,13 @@ func (s *server) answer(conn supervisor.Conn) {
 		sendError(conn, err)
 		return
 	}
-	sendReply(conn, reply)
+	err = sendReply(conn, reply)
+	if made, ok := reply.(supervisor.CreateReply); ok && err != nil {
+		// Whoever asked has given up, and does not know of it.
+		if _, err := s.delete(supervisor.Target{ID: made.ID}); err != nil {
+			s.log.Warn("container that nobody knows stays", "id", made.ID, "error", err)
+		}
+	}
 }
 
 func decode(req supervisor.Request, body any) error {
@@ -201,6 +212,10 @@ func (s *server) running(id string) (*container, error) {
 
 // shutdown kills and forgets every container.
 func (s *server) shutdown() {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	s.creating.Wait()
 	s.mu.Lock()
 	var ids []string
 	for id := range s.containers {

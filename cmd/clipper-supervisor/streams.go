@@ -14,15 +14,26 @@ import (
 // tapBuffer is how far an attached reader may fall behind before it is let go.
 const tapBuffer = 1 << 20
 
-// chunks are read buffers. A quiet container holds none.
-var chunks = sync.Pool{New: func() any { return new([maxLine]byte) }}
+// buffers are shared by all containers. A quiet one holds none.
+type buffers struct {
+	read  sync.Pool // *[maxLine]byte
+	write sync.Pool // *[]byte, empty
+}
+
+func newBuffers() *buffers {
+	return &buffers{
+		read:  sync.Pool{New: func() any { return new([maxLine]byte) }},
+		write: sync.Pool{New: func() any { return new([]byte) }},
+	}
+}
 
 // output is one of a container's output streams, or its terminal: it goes to
 // the log and to whoever is attached.
 type output struct {
-	name string // "stdout" or "stderr"
-	src  *os.File
-	log  *logFile
+	name    string // "stdout" or "stderr"
+	src     *os.File
+	log     *logFile
+	buffers *buffers
 
 	mu   sync.Mutex
 	taps map[*tap]struct{}
@@ -54,8 +65,8 @@ func (o *output) pump() {
 func (o *output) copyChunk(read func(func(uintptr) bool) error) error {
 	var failed error
 	err := read(func(fd uintptr) bool {
-		buf := chunks.Get().(*[maxLine]byte)
-		defer chunks.Put(buf)
+		buf := o.buffers.read.Get().(*[maxLine]byte)
+		defer o.buffers.read.Put(buf)
 		n, err := unix.Read(int(fd), buf[:])
 		switch {
 		case err == unix.EAGAIN:

@@ -150,11 +150,20 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 		c.refused, err = refused, nil
 	default:
 		delete(r.containers, c.id)
+		go r.forget(context.WithoutCancel(ctx), c.id)
 		return "", fmt.Errorf("failed to create container: %w", err)
 	}
 	s.containers[c.id] = c
 	r.tell(c.id, runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT, s)
 	return c.id, nil
+}
+
+// forget removes a container of whose making nobody heard the end. The
+// supervisor, too, removes what it cannot tell of; between the two none is left.
+func (r *Runtime) forget(ctx context.Context, id string) {
+	if err := r.client.Delete(ctx, id); err != nil {
+		r.log.Warn("container may be left", "container", id, "error", err)
+	}
 }
 
 func logPath(sandbox *runtimeapi.PodSandboxConfig, config *runtimeapi.ContainerConfig) string {
@@ -231,10 +240,11 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	if state != runtimeapi.ContainerState_CONTAINER_CREATED {
 		return fmt.Errorf("container %q is in %s state", c.id, state)
 	}
+	var started time.Time
 	if c.refused != nil {
 		err = fmt.Errorf("failed to create task: OCI runtime create failed: %w", c.refused)
 	} else {
-		err = r.client.Start(ctx, c.id)
+		started, err = r.client.Start(ctx, c.id)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -246,7 +256,10 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		}
 		return fmt.Errorf("failed to start container %q: %w", c.id, err)
 	}
-	r.running(c, r.clock.Now())
+	if started.IsZero() { // a supervisor that does not tell
+		started = r.clock.Now()
+	}
+	r.running(c, started)
 	return nil
 }
 

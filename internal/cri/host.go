@@ -31,7 +31,9 @@ func lookAtHost() (*host, error) {
 	}
 	h.unified = fs.Type == unix.CGROUP2_SUPER_MAGIC
 	if h.unified {
-		h.swap = fileExists(filepath.Join(ownCgroup(), "memory.swap.max"))
+		// The root cgroup has no limits; any other tells.
+		files, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", "memory.swap.max"))
+		h.swap = len(files) > 0
 		raw, _ := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
 		h.hugetlb = strings.Contains(string(raw), "hugetlb")
 	} else {
@@ -69,17 +71,6 @@ func lookAtHost() (*host, error) {
 		}
 	}
 	return h, nil
-}
-
-// ownCgroup is this process's cgroup directory on a unified hierarchy.
-func ownCgroup() string {
-	raw, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(raw)) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return filepath.Join(cgroupRoot, strings.TrimSpace(path))
-		}
-	}
-	return cgroupRoot
 }
 
 // cgroupDirs are the directories of a cgroup in all hierarchies.

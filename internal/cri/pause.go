@@ -133,7 +133,7 @@ func (r *Runtime) startPause(ctx context.Context, s *sandbox) error {
 	}
 	err = pin(fmt.Sprintf("/proc/%d/ns/pid", reply.PID), path.Join(dir, "pid"))
 	if err == nil {
-		err = r.client.Start(ctx, s.id)
+		_, err = r.client.Start(ctx, s.id)
 	}
 	if err != nil {
 		return errors.Join(err, r.client.Delete(context.WithoutCancel(ctx), s.id))

@@ -1,13 +1,17 @@
 package cri
 
 import (
+	"context"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"clipper/internal/cri/supervisor"
 )
 
 func TestContainersOutliveTheRuntime(t *testing.T) {
@@ -207,6 +211,47 @@ func TestChangesCutShort(t *testing.T) {
 	b.restart()
 	if st := b.status(id); st.State != runtimeapi.ContainerState_CONTAINER_EXITED || st.Reason != reasonCompleted {
 		t.Errorf("%v %s", st.State, st.Reason)
+	}
+}
+
+// A container whose making was given up is not left.
+func TestCreationsGivenUp(t *testing.T) {
+	b := newBench(t)
+	pod, _ := b.pod()
+	for i := range 8 {
+		ctx, cancel := context.WithTimeout(b.ctx, time.Duration(i*5)*time.Millisecond)
+		id, err := b.CreateContainer(ctx, pod, b.config("c", "wait"), nil)
+		cancel()
+		if err == nil {
+			if err := b.RemoveContainer(b.ctx, id); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	// The supervisor tells of each that it lets go; then it has none.
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	left := map[string]bool{}
+	settle := func() {
+		if len(left) == 0 {
+			cancel()
+		}
+	}
+	b.client.Watch(ctx,
+		func(states []supervisor.State) {
+			for _, s := range states {
+				left[s.ID] = true
+			}
+			settle()
+		},
+		func(s supervisor.State) {
+			if left[s.ID] = true; s.Phase == supervisor.Deleted {
+				delete(left, s.ID)
+			}
+			settle()
+		})
+	if len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 

@@ -24,6 +24,10 @@ var handlers = []string{"", "runc", "clipper"}
 // shmSize bounds a pod's /dev/shm.
 const shmSize = "size=65536k"
 
+// Expect says that a pod is about to come, so that what takes time can be under
+// way when it does. It returns at once.
+func (r *Runtime) Expect() { go r.client.Prepare(context.Background()) }
+
 // RunPodSandbox makes a pod's environment: its namespaces, its network and the
 // files its containers share. It returns the sandbox's ID.
 func (r *Runtime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandboxConfig, runtimeHandler string) (_ string, err error) {
@@ -37,8 +41,7 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandb
 	if ns.GetUsernsOptions().GetMode() == runtimeapi.NamespaceMode_POD && ns.GetUsernsOptions() != nil {
 		return "", errors.New("failed to run sandbox: user namespaces are not supported")
 	}
-	// Containers follow a sandbox.
-	go r.client.Prepare(context.WithoutCancel(ctx))
+	r.Expect() // containers follow a sandbox
 	s := &sandbox{
 		id:      newID(),
 		config:  proto.CloneOf(config),
@@ -96,8 +99,8 @@ func (r *Runtime) RunPodSandbox(ctx context.Context, config *runtimeapi.PodSandb
 	}
 	err = errors.Join(networkErr, filesErr, pauseErr)
 	if err != nil {
-		if s.pausing {
-			err = errors.Join(err, r.client.Delete(context.WithoutCancel(ctx), s.id))
+		if ns.Pid == runtimeapi.NamespaceMode_POD {
+			r.forget(context.WithoutCancel(ctx), s.id)
 		}
 		return "", err
 	}

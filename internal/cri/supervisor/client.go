@@ -108,9 +108,11 @@ func (c *Client) Create(ctx context.Context, r CreateRequest) (CreateReply, erro
 	return reply, err
 }
 
-// Start runs a created container.
-func (c *Client) Start(ctx context.Context, id string) error {
-	return c.do(ctx, MethodStart, Target{ID: id}, nil)
+// Start runs a created container and returns when it did.
+func (c *Client) Start(ctx context.Context, id string) (time.Time, error) {
+	var reply StartReply
+	err := c.do(ctx, MethodStart, Target{ID: id}, &reply)
+	return reply.Started, err
 }
 
 // Signal sends a signal to a container's first process, or to all of its.

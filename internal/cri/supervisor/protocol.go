@@ -33,7 +33,7 @@ const (
 	MethodInfo      Method = "info"       // nothing -> Info
 	MethodPrepare   Method = "prepare"    // nothing -> nothing; a create is about to come
 	MethodCreate    Method = "create"     // CreateRequest -> CreateReply
-	MethodStart     Method = "start"      // Target -> nothing
+	MethodStart     Method = "start"      // Target -> StartReply
 	MethodSignal    Method = "signal"     // SignalRequest -> nothing
 	MethodDelete    Method = "delete"     // Target -> nothing
 	MethodUpdate    Method = "update"     // UpdateRequest -> nothing
@@ -119,9 +119,15 @@ type CreateRequest struct {
 
 // CreateReply tells how the container came out.
 type CreateReply struct {
-	PID int `json:"pid"`
+	ID  string `json:"id"`
+	PID int    `json:"pid"`
 	// Notes say where the machine did not allow what the specification asked.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// StartReply tells when the container was started.
+type StartReply struct {
+	Started time.Time `json:"started"`
 }
 
 // SignalRequest sends a signal to the first process, or to all.

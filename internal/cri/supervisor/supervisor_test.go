@@ -170,7 +170,7 @@ func TestClient(t *testing.T) {
 		if info, err := c.Info(ctx); err != nil || info.Version != 7 || info.PID != 3 {
 			t.Errorf("%v %v", info, err)
 		}
-		err := c.Start(ctx, "x")
+		_, err := c.Start(ctx, "x")
 		var e *Error
 		if !errors.As(err, &e) || e.Code != CodeUnimplemented {
 			t.Error(err)
@@ -181,13 +181,13 @@ func TestClient(t *testing.T) {
 		c := fake(t, func(_ Request, conn Conn) {
 			conn.Send(Reply{Error: &Error{Code: CodeNotFound, Message: `no container "x"`}})
 		})
-		if err := c.Start(ctx, "x"); !errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotRunning) {
+		if _, err := c.Start(ctx, "x"); !errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotRunning) {
 			t.Error(err)
 		}
 	})
 	t.Run("one that hangs up", func(t *testing.T) {
 		c := fake(t, func(Request, Conn) {})
-		if err := c.Start(ctx, "x"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := c.Start(ctx, "x"); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Error(err)
 		}
 	})
@@ -197,7 +197,7 @@ func TestClient(t *testing.T) {
 		c := fake(t, func(Request, Conn) { <-release })
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
-		if err := c.Start(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.Start(ctx, "x"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})
