@@ -6,13 +6,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"clipper/internal/thread"
 )
 
 // kinds are the namespaces a pod's containers share, by the name of their pins.
@@ -31,30 +32,25 @@ func makeNamespaces(dir string, flags int) error {
 	if err := os.Mkdir(dir, 0o711); err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	go func() {
-		// The thread is in the new namespaces for good: it ends with the goroutine.
-		runtime.LockOSThread()
-		done <- func() error {
-			if err := unix.Unshare(flags); err != nil {
-				return os.NewSyscallError("unshare", err)
+	err := thread.Do(func() error {
+		if err := unix.Unshare(flags); err != nil {
+			return os.NewSyscallError("unshare", err)
+		}
+		if flags&unix.CLONE_NEWNET != 0 {
+			if err := prepareNetwork(); err != nil {
+				return err
 			}
-			if flags&unix.CLONE_NEWNET != 0 {
-				if err := prepareNetwork(); err != nil {
+		}
+		for _, k := range kinds {
+			if flags&k.flag != 0 {
+				if err := pin("/proc/thread-self/ns/"+k.name, filepath.Join(dir, k.name)); err != nil {
 					return err
 				}
 			}
-			for _, k := range kinds {
-				if flags&k.flag != 0 {
-					if err := pin("/proc/thread-self/ns/"+k.name, filepath.Join(dir, k.name)); err != nil {
-						return err
-					}
-				}
-			}
-			return nil
-		}()
-	}()
-	if err := <-done; err != nil {
+		}
+		return nil
+	})
+	if err != nil {
 		return errors.Join(err, removeMounted(dir))
 	}
 	return nil
@@ -99,28 +95,23 @@ func prepareNetwork() error {
 
 // inNamespaces runs f on a thread that is in the namespaces pinned in dir.
 func inNamespaces(dir string, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- func() error {
-			for _, k := range kinds {
-				fd, err := unix.Open(filepath.Join(dir, k.name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-				if err == unix.ENOENT {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				err = unix.Setns(fd, k.flag)
-				unix.Close(fd)
-				if err != nil {
-					return os.NewSyscallError("setns", err)
-				}
+	return thread.Do(func() error {
+		for _, k := range kinds {
+			fd, err := unix.Open(filepath.Join(dir, k.name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err == unix.ENOENT {
+				continue
 			}
-			return f()
-		}()
-	}()
-	return <-done
+			if err != nil {
+				return err
+			}
+			err = unix.Setns(fd, k.flag)
+			unix.Close(fd)
+			if err != nil {
+				return os.NewSyscallError("setns", err)
+			}
+		}
+		return f()
+	})
 }
 
 // setSysctls writes a pod's kernel settings in its namespaces.

@@ -27,6 +27,7 @@ var levels = map[string]int{
 	"internal/nft":    1,
 	"internal/lint":   1,
 	"internal/pack":   1,
+	"internal/thread": 1,
 
 	"internal/store":     2,
 	"internal/auth":      2,

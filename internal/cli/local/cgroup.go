@@ -88,7 +88,7 @@ func (cg *cgroups) make(path string) error {
 	for _, root := range cg.roots() {
 		err := cg.makeBelow(root, path)
 		// Another cluster's end may take an empty parent away in between.
-		for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 10; tries++ {
+		for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 100; tries++ {
 			err = cg.makeBelow(root, path)
 		}
 		if err != nil {

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"clipper/internal/thread"
 )
 
 // A node's namespaces. Its processes keep the machine's pid namespace, so that
@@ -26,55 +27,44 @@ var nodeNamespaces = []struct {
 // namespaces are entered; else new ones are made, and attach is called, in the
 // machine's own namespaces, with the new network namespace, to link it up.
 //
-// A thread enters them and forks: what it forks inherits them, and the thread
-// ends with its goroutine, since it is never unlocked.
+// A thread of its own enters them and forks: what it forks inherits them.
 func (c *Cluster) spawn(cmd *exec.Cmd, cg *cgroups, node string, join int, attach func(netns *os.File) error) error {
-	netns := make(chan *os.File)
-	attached, done := make(chan error), make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		done <- func() error {
-			if join != 0 {
-				if err := enter(join); err != nil {
-					return err
-				}
-			} else {
-				f, err := unshare(node)
-				if err != nil {
-					return err
-				}
-				netns <- f
-				if err := <-attached; err != nil {
-					return err
-				}
-				if err := c.raiseNode(node); err != nil {
-					return err
-				}
-			}
-			cgroup := c.nodeCgroup(node) + "/" + serverCgroup
-			if cg.unified != "" {
-				dir, err := os.Open(cg.unified + "/" + cgroup)
-				if err != nil {
-					return err
-				}
-				defer dir.Close()
-				cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
-			} else if err := cg.enterThread(cgroup); err != nil {
+	return thread.Do(func() error {
+		if join != 0 {
+			if err := enter(join); err != nil {
 				return err
 			}
-			return cmd.Start()
-		}()
-	}()
-	for {
-		select {
-		case f := <-netns:
-			err := attach(f)
-			f.Close()
-			attached <- err
-		case err := <-done:
+		} else if err := c.found(node, attach); err != nil {
 			return err
 		}
+		cgroup := c.nodeCgroup(node) + "/" + serverCgroup
+		if cg.unified != "" {
+			dir, err := os.Open(cg.unified + "/" + cgroup)
+			if err != nil {
+				return err
+			}
+			defer dir.Close()
+			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+		} else if err := cg.enterThread(cgroup); err != nil {
+			return err
+		}
+		return cmd.Start()
+	})
+}
+
+// found gives the calling thread a new node's namespaces and network.
+func (c *Cluster) found(node string, attach func(netns *os.File) error) error {
+	netns, err := unshare(node)
+	if err != nil {
+		return err
 	}
+	defer netns.Close()
+	attached := make(chan error)
+	go func() { attached <- attach(netns) }() // elsewhere, in the machine's namespaces
+	if err := <-attached; err != nil {
+		return err
+	}
+	return c.raiseNode(node)
 }
 
 // unshare gives the calling thread new namespaces and returns the network's.

@@ -11,12 +11,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"clipper/internal/thread"
 )
 
 const inside = "CLIPPER_NETTEST_INSIDE"
@@ -79,16 +80,13 @@ func New(t testing.TB) *Namespace {
 	if err := os.WriteFile(ns.Path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), ns.Path, "", unix.MS_BIND, "")
+	err := thread.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return unix.Mount("/proc/thread-self/ns/net", ns.Path, "", unix.MS_BIND, "")
+	})
+	if err != nil {
 		t.Fatal("network namespace: ", err)
 	}
 	t.Cleanup(ns.Remove)
@@ -101,19 +99,17 @@ func (ns *Namespace) Remove() { _ = unix.Unmount(ns.Path, unix.MNT_DETACH) }
 // Do runs f on a thread inside the namespace; goroutines that f starts are not
 // inside, sockets that it opens are.
 func (ns *Namespace) Do(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
+	return thread.Do(func() error {
 		fd, err := unix.Open(ns.Path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			defer unix.Close(fd)
-			if err = unix.Setns(fd, unix.CLONE_NEWNET); err == nil {
-				err = f()
-			}
+		if err != nil {
+			return err
 		}
-		done <- err
-	}()
-	return <-done
+		defer unix.Close(fd)
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return f()
+	})
 }
 
 // Dial connects from inside the namespace.
