@@ -108,6 +108,8 @@ type bench struct {
 	events chan *runtimeapi.ContainerEventResponse
 	stop   func()
 	image  string
+
+	podCgroupMayStay bool
 }
 
 // wired is a Network that gives addresses and remembers whom.
@@ -256,7 +258,8 @@ func (b *bench) leftovers() (left []string) {
 	}
 	for _, dir := range b.host.cgroupDirs(b.cfg.CgroupParent) {
 		filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
-			if err == nil && e.IsDir() && p != dir && filepath.Base(p) != "supervisor" && filepath.Base(p) != "pods" {
+			name := filepath.Base(p)
+			if err == nil && e.IsDir() && p != dir && name != "supervisor" && name != "pods" && !(b.podCgroupMayStay && name == "poduid") {
 				left = append(left, "cgroup "+p)
 			}
 			return nil
