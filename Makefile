@@ -29,7 +29,8 @@ down: ## Delete the cluster that `make up` started
 	@bin/clipper delete --name $(NAME)
 
 test: build test-images ## Run every test, those that boot real clusters included
-	@CLIPPER=$(CURDIR)/bin/clipper go test -timeout 14m -p 2 ./...
+	@go test -timeout 10m -p 2 ./cmd/... ./internal/...
+	@CLIPPER=$(CURDIR)/bin/clipper go test -count=1 -timeout 10m -p 1 ./test/...
 
 lint: ## Check formatting, go vet and the import rules
 	@test -z "$$(gofmt -l cmd internal test)" || { echo "gofmt would change:"; gofmt -l cmd internal test; exit 1; }
