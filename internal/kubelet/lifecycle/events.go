@@ -12,6 +12,9 @@ import (
 func (s *State) SandboxUp(id string, attempt uint32, ips []string) {
 	s.Sandbox.Task.succeed()
 	s.Sandbox.ID, s.Sandbox.Attempt, s.Sandbox.IPs, s.Sandbox.Dead = id, attempt, ips, false
+	for _, c := range s.Containers {
+		c.Start.RetryAt = time.Time{} // what failed in the last one may do in this
+	}
 }
 
 // SandboxFailed reports that no sandbox could be made.
@@ -80,6 +83,8 @@ func (s *State) ContainerUp(c *Container, i *Instance) {
 func (s *State) StartFailed(now time.Time, c *Container, i *Instance, reason, message string) {
 	if i != nil {
 		s.Observe(c.Name, i)
+	} else {
+		c.crashes = c.before
 	}
 	c.Start.fail(now, createRetry, reason, message)
 	if i != nil && i.Phase == Exited {

@@ -69,6 +69,12 @@ func (t *Task) fail(now time.Time, p retry, reason, message string) {
 	t.Failures++
 }
 
+// backOff of a crashing container: its delay, and when it was last doubled.
+type backOff struct {
+	delay   time.Duration
+	updated time.Time
+}
+
 // retry is a delay that doubles from first to max.
 type retry struct{ first, max time.Duration }
 
@@ -154,9 +160,9 @@ type Container struct {
 	Stop      Stopping
 	Probes    [probeKinds]*Probe
 
-	// The crash back-off's delay, and when it was last doubled.
-	crashDelay   time.Duration
-	crashUpdated time.Time
+	// crashes is the back-off, before what it was until the last start: one
+	// that came to nothing does not lengthen it.
+	crashes, before backOff
 	// told is the run, or failed pull, whose back-off was announced.
 	told string
 }

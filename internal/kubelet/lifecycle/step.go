@@ -312,6 +312,7 @@ func (s *State) keep(now time.Time, c *Container, d *Decision, hold bool) {
 		return
 	}
 	attempt := uint32(0)
+	c.before = c.crashes
 	if c.Cur != nil {
 		attempt = uint32(max(c.Cur.Attempt, c.Restarts)) + 1
 		if c.Cur.Phase == Exited {
@@ -351,23 +352,27 @@ func (c *Container) PullBackOff(now time.Time) bool {
 
 // crashed is when the exited newest run may be followed by another.
 func (c *Container) crashed() time.Time {
-	if c.crashDelay == 0 || c.outdated() || c.Cur.FinishedAt.Sub(c.crashUpdated) > 2*crashRetry.max {
+	if c.calm() {
 		return time.Time{}
 	}
-	return c.Cur.FinishedAt.Add(c.crashDelay)
+	return c.Cur.FinishedAt.Add(c.crashes.delay)
 }
 
 // crash lengthens the back-off: the first restart is at once, the second 10 s
 // after the exit, and so on; ten quiet minutes, or another definition, start it
 // over.
 func (c *Container) crash(now time.Time) {
-	switch {
-	case c.crashDelay == 0 || c.outdated() || c.Cur.FinishedAt.Sub(c.crashUpdated) > 2*crashRetry.max:
-		c.crashDelay = crashRetry.first
-	default:
-		c.crashDelay = min(2*c.crashDelay, crashRetry.max)
+	delay := min(2*c.crashes.delay, crashRetry.max)
+	if c.calm() {
+		delay = crashRetry.first
 	}
-	c.crashUpdated = now
+	c.crashes = backOff{delay, now}
+}
+
+// calm tells whether the newest run's exit belongs to no back-off that was
+// begun before.
+func (c *Container) calm() bool {
+	return c.crashes.delay == 0 || c.outdated() || c.Cur.FinishedAt.Sub(c.crashes.updated) > 2*crashRetry.max
 }
 
 // CrashBackOff tells how long the container waits after its crashes, or 0.
@@ -378,7 +383,7 @@ func (s *State) CrashBackOff(now time.Time, c *Container) time.Duration {
 	if from, ok := s.wants(c); !ok || !from.After(now) || !c.crashed().After(now) {
 		return 0
 	}
-	return c.crashDelay
+	return c.crashes.delay
 }
 
 // judgeRun decides whether a run must be replaced though the pod goes on.

@@ -314,6 +314,8 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 	}
 	n.Events.Node(v1.EventTypeNormal, "Starting", "Starting kubelet.")
 	n.tellReady(nil, node)
+	ticker := n.Clock.NewTicker(leaseEvery)
+	defer ticker.Stop()
 	close(registered)
 
 	l := &lease{n: n, owner: node.UID}
@@ -321,8 +323,6 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 	if err := l.renew(ctx); err != nil && ctx.Err() == nil {
 		n.Logger.Warn("node lease not renewed", "err", err)
 	}
-	ticker := n.Clock.NewTicker(leaseEvery)
-	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
