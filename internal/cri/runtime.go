@@ -308,7 +308,12 @@ func (r *Runtime) pidOf(id string) (int, error) {
 func (r *Runtime) clean(ctx context.Context) {
 	r.mu.Lock()
 	containers := slices.Collect(maps.Values(r.containers))
-	sandboxes := slices.Collect(maps.Values(r.sandboxes))
+	var pausing []*sandbox
+	for _, s := range r.sandboxes {
+		if s.pausing {
+			pausing = append(pausing, s)
+		}
+	}
 	r.mu.Unlock()
 	// One that hangs, or that this process cannot reach, would hold on to all.
 	if err := r.killCgroup(ctx, r.supervisorCgroup()); err != nil {
@@ -325,14 +330,12 @@ func (r *Runtime) clean(ctx context.Context) {
 			}
 		})
 	}
-	for _, s := range sandboxes {
-		if s.pausing {
-			wg.Go(func() {
-				if err := r.killCgroup(ctx, filepath.Join(r.cgroupParent(s), s.id)); err != nil {
-					r.log.Warn("leftover processes stay", "sandbox", s.id, "error", err)
-				}
-			})
-		}
+	for _, s := range pausing {
+		wg.Go(func() {
+			if err := r.killCgroup(ctx, filepath.Join(r.cgroupParent(s), s.id)); err != nil {
+				r.log.Warn("leftover processes stay", "sandbox", s.id, "error", err)
+			}
+		})
 	}
 	wg.Wait()
 	r.mu.Lock()

@@ -222,7 +222,7 @@ func (r *Runtime) StopPodSandbox(ctx context.Context, id string) error {
 func (r *Runtime) stopSandbox(ctx context.Context, s *sandbox) error {
 	r.mu.Lock()
 	members := slices.Collect(maps.Values(s.containers))
-	wasReady := s.ready
+	wasReady, pausing := s.ready, s.pausing
 	r.mu.Unlock()
 	errs := make([]error, len(members))
 	var wg sync.WaitGroup
@@ -233,11 +233,13 @@ func (r *Runtime) stopSandbox(ctx context.Context, s *sandbox) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("failed to stop the containers of sandbox %q: %w", s.id, err)
 	}
-	if s.pausing {
+	if pausing {
 		if err := r.client.Delete(ctx, s.id); err != nil {
 			return err
 		}
+		r.mu.Lock()
 		s.pausing = false
+		r.mu.Unlock()
 	}
 	if namespaceOptions(s.config).Network != runtimeapi.NamespaceMode_NODE {
 		if err := r.cfg.Network.Teardown(ctx, s.id); err != nil {
