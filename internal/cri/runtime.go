@@ -32,8 +32,11 @@ const (
 	restartReset = time.Minute
 )
 
+var errNoSupervisor = errors.New("the supervisor cannot be started")
+
 // Run keeps a supervisor and follows what its containers do, until ctx ends.
-// Containers run on then.
+// Containers run on then. It returns an error when no supervisor can be started
+// at all.
 func (r *Runtime) Run(ctx context.Context) error {
 	defer r.images.Close()
 	defer r.pool.stop()
@@ -47,6 +50,13 @@ func (r *Runtime) Run(ctx context.Context) error {
 		err := r.supervise(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errNoSupervisor) {
+			select {
+			case <-r.ready:
+			default:
+				return err // it never could: this is no matter of trying again
+			}
 		}
 		r.log.Warn("supervisor is gone; its containers are too", "error", err)
 		if r.clock.Since(began) > restartReset {
@@ -72,7 +82,7 @@ func (r *Runtime) supervise(ctx context.Context) error {
 		// Whatever ran belonged to a supervisor that is no more.
 		r.clean(ctx)
 		if err := r.startSupervisor(ctx); err != nil {
-			return fmt.Errorf("starting the supervisor: %w", err)
+			return fmt.Errorf("%w: %w", errNoSupervisor, err)
 		}
 	}
 	return r.client.Watch(ctx,

@@ -2,6 +2,7 @@ package cri
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,28 @@ import (
 
 	"clipper/internal/cri/image"
 )
+
+func TestWithoutASupervisor(t *testing.T) {
+	r, err := New(Config{StateDir: t.TempDir(), RunDir: t.TempDir(), Network: &wired{}, SupervisorPath: "/nosuch", ReadySandboxes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(t.Context()); !errors.Is(err, errNoSupervisor) || !strings.Contains(err.Error(), "open /nosuch: no such file") {
+		t.Error(err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"no folders": {Network: &wired{}},
+		"long path":  {StateDir: "/x", RunDir: "/" + strings.Repeat("x", 100), Network: &wired{}},
+		"no network": {StateDir: "/x", RunDir: "/x"},
+	} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
 
 func TestCommand(t *testing.T) {
 	img := &image.Settings{Entrypoint: []string{"entry"}, Cmd: []string{"cmd"}}
