@@ -41,8 +41,10 @@ func (r *Runtime) Run(ctx context.Context) error {
 	defer r.images.Close()
 	defer r.pool.stop()
 	r.pool.start()
+	var loads sync.WaitGroup
+	defer loads.Wait()
 	if r.cfg.ImagesDir != "" {
-		go r.loadImagesDir(ctx)
+		loads.Go(func() { r.loadImagesDir(ctx) })
 	}
 	wait := restartFirst
 	for {
