@@ -29,9 +29,10 @@ func TestBackOff(t *testing.T) {
 	s := New(pod, now)
 	s.Admitted = true
 	s.Step(now)
+	c := s.Container("c")
 	s.VolumesUp(time.Time{})
 	s.SandboxUp("s", 0, nil)
-	c := s.Container("c")
+	s.ImageUp(c, "ref")
 	attempt := int32(0)
 	run := func(lasts time.Duration) { // the start under way succeeds, and ends
 		i := Instance{ID: string(rune('a' + attempt)), SandboxID: "s", Attempt: attempt, Phase: Running, CreatedAt: now, StartedAt: now}
