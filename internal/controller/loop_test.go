@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -112,7 +111,6 @@ func TestLoopDelaysAndRetries(t *testing.T) {
 func TestLoopIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLoop("test", quiet(), 10, func(context.Context, int) error { return nil })
-		before := runtime.NumGoroutine()
 		start(t, l)
 		for k := range 100 {
 			l.Add(k)
@@ -120,8 +118,10 @@ func TestLoopIdle(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n > 1 {
-			t.Errorf("%d goroutines", n)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.running != 0 || l.timing || len(l.keys) != 0 || l.workers != 10 {
+			t.Errorf("%d goroutines, %d keys, %d free workers are left", l.running, len(l.keys), l.workers)
 		}
 	})
 }

@@ -1,0 +1,14 @@
+package replicationcontroller
+
+import (
+	"testing"
+
+	"clipper/internal/controller"
+	"clipper/internal/controller/controllertest"
+)
+
+func TestScenarios(t *testing.T) {
+	controllertest.Run(t, func(api *controllertest.API, c controller.Config) []controller.Controller {
+		return []controller.Controller{New(c)}
+	})
+}
