@@ -410,8 +410,8 @@ func (c *container) status() *runtimeapi.ContainerStatus {
 	if !c.finished.IsZero() {
 		st.FinishedAt = c.finished.UnixNano()
 	}
-	if res := c.config.GetLinux().GetResources(); res != nil {
-		st.Resources = &runtimeapi.ContainerResources{Linux: res}
+	if c.resources != nil {
+		st.Resources = &runtimeapi.ContainerResources{Linux: c.resources}
 	}
 	return st
 }
@@ -519,12 +519,7 @@ func (r *Runtime) UpdateContainerResources(ctx context.Context, id string, resou
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	config := proto.CloneOf(c.config)
-	if config.Linux == nil {
-		config.Linux = &runtimeapi.LinuxContainerConfig{}
-	}
-	config.Linux.Resources = mergeResources(config.Linux.Resources, want)
-	c.config = config
+	c.resources = mergeResources(c.resources, want)
 	change, err := c.changeWithConfig()
 	if err != nil {
 		return err

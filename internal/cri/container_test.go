@@ -370,6 +370,10 @@ func TestLimitsAndTheirChange(t *testing.T) {
 	if res := b.status(id).Resources.Linux; res.MemoryLimitInBytes != 96<<20 || res.CpuShares != 512 {
 		t.Errorf("told %v", res)
 	}
+	b.restart()
+	if res := b.status(id).Resources.Linux; res.MemoryLimitInBytes != 96<<20 || res.CpuShares != 512 {
+		t.Errorf("told after a restart: %v", res)
+	}
 	// A change must leave the container usable.
 	if _, _, err := b.ExecSync(b.ctx, id, []string{"/guest", "exit", "0"}, 0); err != nil {
 		t.Error(err)

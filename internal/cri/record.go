@@ -62,7 +62,7 @@ type container struct {
 
 	id      string                      // fixed
 	sandbox *sandbox                    // fixed
-	config  *runtimeapi.ContainerConfig // fixed but for its resources
+	config  *runtimeapi.ContainerConfig // fixed
 	created time.Time                   // fixed
 	image   string                      // fixed: the image's ID
 	ref     string                      // fixed: the image's digest by name, or its ID
@@ -70,6 +70,8 @@ type container struct {
 	user    *runtimeapi.ContainerUser   // fixed
 	signal  string                      // fixed: how it wants to be stopped
 	release func()                      // gives the layers free
+
+	resources *runtimeapi.LinuxContainerResources // replaced as a whole
 
 	state    runtimeapi.ContainerState
 	started  time.Time
@@ -206,8 +208,16 @@ func (c *container) change() containerChange {
 
 func (c *container) changeWithConfig() (containerChange, error) {
 	change := c.change()
+	config := c.config
+	if c.resources != config.GetLinux().GetResources() {
+		config = proto.CloneOf(config)
+		if config.Linux == nil {
+			config.Linux = &runtimeapi.LinuxContainerConfig{}
+		}
+		config.Linux.Resources = c.resources
+	}
 	var err error
-	change.Config, err = proto.Marshal(c.config)
+	change.Config, err = proto.Marshal(config)
 	return change, err
 }
 
@@ -278,6 +288,8 @@ func (r *Runtime) recall() error {
 			state: rec.State, started: rec.Started, finished: rec.Finished,
 			exit: rec.Exit, reason: rec.Reason, message: rec.Message,
 			exited: make(chan struct{}),
+
+			resources: config.GetLinux().GetResources(),
 		}
 		if c.state == runtimeapi.ContainerState_CONTAINER_EXITED {
 			close(c.exited)
