@@ -70,6 +70,8 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 		settings: &img.Spec,
 		state:    runtimeapi.ContainerState_CONTAINER_CREATED,
 		exited:   make(chan struct{}),
+
+		resources: proto.CloneOf(config.GetLinux().GetResources()),
 	}
 	c.op.Lock()
 	defer c.op.Unlock()
