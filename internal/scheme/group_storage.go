@@ -15,9 +15,19 @@ func storageRows() []*Resource {
 		row[storagev1.CSINode, storagev1.CSINodeList](in(Resource{
 			Kind: "CSINode", Name: "csinodes", Singular: "csinode",
 		})),
+		row[storagev1.CSIStorageCapacity, storagev1.CSIStorageCapacityList](in(Resource{
+			Kind: "CSIStorageCapacity", Name: "csistoragecapacities", Singular: "csistoragecapacity", Namespaced: true,
+		})),
 		row[storagev1.StorageClass, storagev1.StorageClassList](in(Resource{
 			Kind: "StorageClass", Name: "storageclasses", Singular: "storageclass", ShortNames: []string{"sc"},
 			Default: defaulter(defaultStorageClass),
+		})),
+		row[storagev1.VolumeAttachment, storagev1.VolumeAttachmentList](in(Resource{
+			Kind: "VolumeAttachment", Name: "volumeattachments", Singular: "volumeattachment",
+			Subresources: []Subresource{status()},
+		})),
+		row[storagev1.VolumeAttributesClass, storagev1.VolumeAttributesClassList](in(Resource{
+			Kind: "VolumeAttributesClass", Name: "volumeattributesclasses", Singular: "volumeattributesclass", ShortNames: []string{"vac"},
 		})),
 	}
 }

@@ -70,9 +70,12 @@ func kinds() map[schema.GroupResource]*rules {
 		"priorityclasses": priorityClassRules,
 	})
 	group("storage.k8s.io", map[string]*rules{
-		"csidrivers":     csiDriverRules,
-		"csinodes":       csiNodeRules,
-		"storageclasses": storageClassRules,
+		"csidrivers":              csiDriverRules,
+		"csinodes":                csiNodeRules,
+		"csistoragecapacities":    csiStorageCapacityRules,
+		"storageclasses":          storageClassRules,
+		"volumeattachments":       volumeAttachmentRules,
+		"volumeattributesclasses": volumeAttributesClassRules,
 	})
 	return table
 }

@@ -20,20 +20,7 @@ var storageClassRules = &rules{ // never changed
 
 func storageClass(e *problems, c *storagev1.StorageClass) {
 	e.checked(nil, "provisioner", c.Provisioner, provisionerName)
-	at, size := field.NewPath("parameters"), 0
-	if len(c.Parameters) > mostParameters {
-		e.add(field.TooLong(at, "", mostParameters))
-	} else {
-		for k, v := range c.Parameters {
-			if k == "" {
-				e.invalid(at, k, "field can not be empty.")
-			}
-			size += len(k) + len(v)
-		}
-		if size > longestParameters {
-			e.add(field.TooLong(at, "", longestParameters))
-		}
-	}
+	parameters(e, c.Parameters)
 	optionalOneOf(e, nil, "reclaimPolicy", c.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain)
 	if c.VolumeBindingMode == nil {
 		e.required(field.NewPath("volumeBindingMode"), "")
@@ -55,6 +42,24 @@ func storageClass(e *problems, c *storagev1.StorageClass) {
 				seen[v] = true
 			}
 		}
+	}
+}
+
+// parameters checks what a class tells its driver.
+func parameters(e *problems, all map[string]string) {
+	at, size := field.NewPath("parameters"), 0
+	if len(all) > mostParameters {
+		e.add(field.TooLong(at, "", mostParameters))
+		return
+	}
+	for k, v := range all {
+		if k == "" {
+			e.invalid(at, k, "field can not be empty.")
+		}
+		size += len(k) + len(v)
+	}
+	if size > longestParameters {
+		e.add(field.TooLong(at, "", longestParameters))
 	}
 }
 

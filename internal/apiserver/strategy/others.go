@@ -6,6 +6,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
@@ -34,6 +35,10 @@ func storage() map[string]*Strategy {
 	return map[string]*Strategy{
 		"csinodes":   {Conditional: true},
 		"csidrivers": {Conditional: true},
+		"volumeattachments": halves(
+			func(v *storagev1.VolumeAttachment) *storagev1.VolumeAttachmentSpec { return &v.Spec },
+			func(v *storagev1.VolumeAttachment) *storagev1.VolumeAttachmentStatus { return &v.Status },
+			false, nil),
 	}
 }
 

@@ -43,5 +43,7 @@ func kinds() map[schema.GroupKind]kind {
 		in(storage, "CSIDriver"):                               csiDriver,
 		in(storage, "CSINode"):                                 csiNode,
 		in(storage, "StorageClass"):                            storageClass,
+		in(storage, "VolumeAttachment"):                        volumeAttachment,
+		in(storage, "VolumeAttributesClass"):                   volumeAttributesClass,
 	}
 }

@@ -1,0 +1,23 @@
+package table
+
+import (
+	"time"
+
+	storagev1 "k8s.io/api/storage/v1"
+)
+
+var volumeAttachment = show(
+	columns(name,
+		text("Attacher", "The driver that attaches the volume."),
+		text("PV", "The volume."),
+		text("Node", "Where it is attached."),
+		boolean("Attached", "Whether it is attached by now."),
+		age),
+	func(now time.Time, v *storagev1.VolumeAttachment) []any {
+		volume := ""
+		if n := v.Spec.Source.PersistentVolumeName; n != nil {
+			volume = *n
+		}
+		return []any{v.Name, v.Spec.Attacher, volume, v.Spec.NodeName, v.Status.Attached, since(now, v.CreationTimestamp)}
+	},
+)
