@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -71,11 +72,36 @@ func (f *flags) config() (*config.Config, error) {
 	} else {
 		f.agent.NodeIP, err = netip.ParseAddr(f.nodeIP)
 	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.checkAddresses(); err != nil {
+		return nil, err
+	}
 	f.c.Cluster, f.c.CgroupParent = "server", filepath.Join("clipper", "server", f.c.Node)
 	if !f.disableAgent {
 		f.c.Agent = &f.agent
 	}
-	return &f.c, err
+	return &f.c, nil
+}
+
+// checkAddresses tells whether a cluster can have the addresses it is given.
+func (f *flags) checkAddresses() error {
+	a := &f.agent
+	for _, p := range []netip.Prefix{a.ClusterPodCIDR, a.PodCIDR, a.ServiceCIDR, netip.PrefixFrom(a.NodeIP, a.NodeIP.BitLen())} {
+		if !p.Addr().Is4() {
+			return fmt.Errorf("%s: this version serves only IPv4", p)
+		}
+	}
+	switch {
+	case a.PodCIDR.Bits() < a.ClusterPodCIDR.Bits() || !a.ClusterPodCIDR.Contains(a.PodCIDR.Addr()):
+		return fmt.Errorf("--node-pod-cidr %s is no part of --cluster-cidr %s", a.PodCIDR, a.ClusterPodCIDR)
+	case a.ServiceCIDR.Overlaps(a.ClusterPodCIDR):
+		return fmt.Errorf("--service-cidr %s and --cluster-cidr %s overlap", a.ServiceCIDR, a.ClusterPodCIDR)
+	case a.ClusterPodCIDR.Contains(a.NodeIP) || a.ServiceCIDR.Contains(a.NodeIP):
+		return fmt.Errorf("--node-ip %s is one of the cluster's own addresses; choose other ranges, or another address", a.NodeIP)
+	}
+	return nil
 }
 
 func server() *cobra.Command {

@@ -38,7 +38,7 @@ Service in the namespace default, and prints where it answers and what.`,
 			return a.runDemo(ctx, c)
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	return cmd
 }
 

@@ -46,7 +46,10 @@ func ask(ctx context.Context, c *local.Cluster, node, method, path string, body 
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
 		return fmt.Errorf("node %s: %s", node, strings.TrimSpace(string(text)))
 	}
-	return json.NewDecoder(resp.Body).Decode(answer)
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+		return fmt.Errorf("node %s: its answer cannot be read: %w", node, err)
+	}
+	return nil
 }
 
 func (a *App) image() *cobra.Command {
@@ -79,7 +82,7 @@ The file - is standard input, for a cluster of one node.`,
 			return nil
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	return cmd
 }
 
@@ -137,7 +140,7 @@ func (a *App) imageList() *cobra.Command {
 			})
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	outputFlag(cmd, &format)
 	return cmd
 }

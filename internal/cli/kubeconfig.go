@@ -124,7 +124,7 @@ func (a *App) kubeconfig() *cobra.Command {
 			return err
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	cmd.Flags().BoolVar(&merge, "merge", false, "write it to your kubeconfig instead, and make it the current context")
 	return cmd
 }

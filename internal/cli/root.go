@@ -89,11 +89,11 @@ func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)
 const defaultName = "clipper"
 
 // nameFlag gives a command the flag that names the cluster.
-func nameFlag(cmd *cobra.Command, name *string) {
+func (a *App) nameFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "name", defaultName, "the cluster's name")
 	_ = cmd.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
-		for _, c := range local.List(local.DefaultDirs()) {
+		for _, c := range local.List(a.Dirs) {
 			names = append(names, c.Name)
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp

@@ -59,7 +59,7 @@ this machine by their addresses.`,
 		},
 	}
 	f := cmd.Flags()
-	nameFlag(cmd, &o.Name)
+	a.nameFlag(cmd, &o.Name)
 	f.IntVar(&o.Nodes, "nodes", 1, "how many nodes the cluster has")
 	f.BoolVar(&o.NoUplink, "no-uplink", false, "give the cluster no way out of this machine")
 	f.BoolVar(&o.MemoryStore, "memory-store", false, "keep the cluster's state in memory only; it is gone after a stop")
@@ -85,7 +85,7 @@ func (a *App) stop() *cobra.Command {
 			return err
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	return cmd
 }
 
@@ -109,6 +109,6 @@ Deleting a cluster that does not exist is no error.`,
 			return err
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	return cmd
 }

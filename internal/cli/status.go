@@ -136,7 +136,7 @@ func (a *App) status() *cobra.Command {
 			return nil
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	outputFlag(cmd, &format)
 	return cmd
 }
@@ -166,7 +166,7 @@ func (a *App) nodeList() *cobra.Command {
 			return write(a.Out, format, s.Nodes, nodeHeader, func(w io.Writer) { printNodes(w, s.Nodes) })
 		},
 	}
-	nameFlag(cmd, &name)
+	a.nameFlag(cmd, &name)
 	outputFlag(cmd, &format)
 	return cmd
 }

@@ -59,7 +59,11 @@ func (p *process) agent(a *api) error {
 		return err
 	}
 	p.group.Add(run.Part{Name: "runtime", Run: rt.Run, Ready: rt.Ready})
-	p.group.Add(run.Part{Name: "socket", Run: func(ctx context.Context) error { return p.socket(ctx, rt) }})
+	socket, err := p.listenSocket()
+	if err != nil {
+		return fmt.Errorf("the node's socket: %w", err)
+	}
+	p.group.Add(run.Part{Name: "socket", Run: func(ctx context.Context) error { return serveImages(ctx, socket, rt) }})
 
 	services, err := proxy.New(proxy.Config{
 		Informers: a.informers, NodeName: p.Node, NodeIPs: []netip.Addr{c.NodeIP},

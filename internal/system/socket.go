@@ -23,19 +23,26 @@ type imageStore interface {
 	LoadImages(ctx context.Context, archive io.Reader) ([]string, error)
 }
 
-// socket serves the node's unix socket until ctx ends. Only root can open it.
-func (p *process) socket(ctx context.Context, images imageStore) error {
+// listenSocket opens the node's unix socket, in the place of one that an earlier
+// process left. Only root can use it.
+func (p *process) listenSocket() (net.Listener, error) {
 	path := filepath.Join(p.RunDir, config.SocketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
-		return err
+		l.Close()
+		return nil, err
 	}
+	return l, nil
+}
+
+// serveImages answers on the socket until ctx ends.
+func serveImages(ctx context.Context, l net.Listener, images imageStore) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
 		names, err := images.LoadImages(r.Context(), r.Body)
