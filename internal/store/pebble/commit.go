@@ -347,7 +347,8 @@ func (m *maker) newest(key string) (state, error) {
 		return st, nil
 	}
 	if m.it == nil {
-		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{versionSpace}, UpperBound: []byte{versionSpace + 1}})
+		// Most keys that are looked for here are new: filters tell, at every level.
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{versionSpace}, UpperBound: []byte{versionSpace + 1}, UseL6Filters: true})
 		if err != nil {
 			return state{}, err
 		}

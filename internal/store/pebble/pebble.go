@@ -135,7 +135,8 @@ func Open(c Config) (_ *Store, err error) {
 }
 
 func (s *Store) options() *pebble.Options {
-	s.cache = pebble.NewCache(8 << 20)
+	// Memtables count against it: two full ones leave half for blocks.
+	s.cache = pebble.NewCache(16 << 20)
 	o := &pebble.Options{
 		Cache:              s.cache,
 		Logger:             logger{s.log},
