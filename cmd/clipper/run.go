@@ -44,8 +44,8 @@ func (f *flags) add(cmd *cobra.Command) {
 	host, _ := os.Hostname()
 	fs := cmd.Flags()
 	fs.StringVar(&f.c.Node, "node-name", host, "the node's name")
-	fs.StringVar(&f.c.StateDir, "state-dir", "/var/lib/clipper/server", "folder for what must outlive a reboot")
-	fs.StringVar(&f.c.RunDir, "run-dir", "/run/clipper/server", "folder for sockets and the like")
+	fs.StringVar(&f.c.StateDir, "state-dir", "/var/lib/clipper/"+config.Standalone, "folder for what must outlive a reboot")
+	fs.StringVar(&f.c.RunDir, "run-dir", "/run/clipper/"+config.Standalone, "folder for sockets and the like")
 	fs.StringVar(&f.nodeIP, "node-ip", "", "the node's address (default: that of the default route)")
 	fs.StringVar(&f.clusterCIDR, "cluster-cidr", "10.42.0.0/16", "addresses of the cluster's pods")
 	fs.StringVar(&f.podCIDR, "node-pod-cidr", "10.42.0.0/24", "this node's share of them")
@@ -78,7 +78,7 @@ func (f *flags) config() (*config.Config, error) {
 	if err := f.checkAddresses(); err != nil {
 		return nil, err
 	}
-	f.c.Cluster, f.c.CgroupParent = "server", filepath.Join("clipper", "server", f.c.Node)
+	f.c.Cluster, f.c.CgroupParent = config.Standalone, filepath.Join("clipper", config.Standalone, f.c.Node)
 	if !f.disableAgent {
 		f.c.Agent = &f.agent
 	}

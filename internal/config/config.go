@@ -9,6 +9,10 @@ import (
 	"os"
 )
 
+// Standalone is the name of what `clipper server` and `clipper agent` run. No
+// local cluster has it, since folders and cgroups are named by it.
+const Standalone = "server"
+
 // Config describes one process. A process with a Server part is a control
 // plane, one with an Agent part a node; most are both.
 type Config struct {

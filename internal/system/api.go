@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	goruntime "runtime"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/version"
@@ -201,6 +203,9 @@ func (p *process) server() (*api, error) {
 // was handed down, if any.
 func (p *process) listeners(address netip.AddrPort) ([]net.Listener, error) {
 	own, err := net.Listen("tcp", address.String())
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil, fmt.Errorf("the API's port: %w; give the node an address that this machine has", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the API's port: %w; end what uses it, or choose another", err)
 	}

@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"clipper/test/cgroup"
 )
 
 const prefix = "test-"
@@ -82,6 +84,15 @@ var (
 // of `clipper start`.
 func Start(t testing.TB, args ...string) *Cluster {
 	t.Helper()
+	c := Reserve(t)
+	c.Resume(args...)
+	return c
+}
+
+// Reserve returns a cluster that the test is to start by itself, and that ends
+// with the test, started or not.
+func Reserve(t testing.TB) *Cluster {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("tests that start clusters need root")
 	}
@@ -96,7 +107,6 @@ func Start(t testing.TB, args ...string) *Cluster {
 		}
 		c.Clipper("delete", "--name", c.Name)
 	})
-	c.Resume(args...)
 	return c
 }
 
@@ -199,35 +209,6 @@ func (c *Cluster) dumpLog() {
 	c.t.Logf("the node's log ends with:\n%s", data[max(0, len(data)-most):])
 }
 
-// pids returns the processes in a cgroup of the cluster's first node and below.
-func (c *Cluster) pids(cgroup string) []int {
-	seen := map[int]bool{}
-	// One hierarchy of v1 is enough, and just this one tells the server from
-	// the supervisor that it started.
-	for _, pattern := range []string{"/sys/fs/cgroup/pids/clipper/", "/sys/fs/cgroup/clipper/"} {
-		dirs, _ := filepath.Glob(pattern + filepath.Join(c.Name, c.Node(), cgroup))
-		for _, dir := range dirs {
-			_ = filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
-				if err != nil || !d.IsDir() {
-					return nil
-				}
-				data, _ := os.ReadFile(filepath.Join(p, "cgroup.procs"))
-				for _, f := range strings.Fields(string(data)) {
-					if pid, err := strconv.Atoi(f); err == nil {
-						seen[pid] = true
-					}
-				}
-				return nil
-			})
-		}
-	}
-	var all []int
-	for pid := range seen {
-		all = append(all, pid)
-	}
-	return all
-}
-
 // KillServer sends SIGKILL to the node's own process, and leaves its
 // containers and their supervisor alone.
 func (c *Cluster) KillServer() { c.kill("server") }
@@ -235,24 +216,9 @@ func (c *Cluster) KillServer() { c.kill("server") }
 // KillAll sends SIGKILL to every process of the node.
 func (c *Cluster) KillAll() { c.kill("") }
 
-func (c *Cluster) kill(cgroup string) {
+func (c *Cluster) kill(part string) {
 	c.t.Helper()
-	pids := c.pids(cgroup)
-	if len(pids) == 0 {
-		c.t.Fatalf("the node has no process in %q to kill", cgroup)
-	}
-	for len(pids) > 0 {
-		for _, pid := range pids {
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				continue
-			}
-			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
-			if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000); n == 0 {
-				c.t.Errorf("process %d does not end after SIGKILL", pid)
-			}
-			unix.Close(fd)
-		}
-		pids = c.pids(cgroup)
+	if cgroup.Kill(c.t, filepath.Join(c.Name, c.Node(), part)) == 0 {
+		c.t.Fatalf("the node has no process in %q to kill", part)
 	}
 }

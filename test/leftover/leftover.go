@@ -2,6 +2,7 @@
 package leftover
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
+
+	"clipper/test/cgroup"
 )
 
 // Of returns a line for everything on this machine that belongs to the local
@@ -26,15 +29,12 @@ func Of(name string) []string {
 			}
 		}
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/clipper/" + name, "/sys/fs/cgroup/clipper/" + name} {
-		dirs, _ := filepath.Glob(pattern)
-		for _, d := range dirs {
-			add("cgroup %s", d)
-		}
+	for _, dir := range cgroup.Folders(name) {
+		add("cgroup %s", dir)
 	}
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range procs {
-		if p == fmt.Sprintf("/proc/%d", os.Getpid()) {
+		if p == fmt.Sprintf("/proc/%d", os.Getpid()) || ended(p) {
 			continue
 		}
 		cmdline, _ := os.ReadFile(p + "/cmdline")
@@ -61,6 +61,14 @@ func Of(name string) []string {
 		}
 	}
 	return found
+}
+
+// ended tells whether a process only waits for its parent, the machine's init,
+// to take notice of its end.
+func ended(proc string) bool {
+	stat, _ := os.ReadFile(proc + "/stat")
+	i := bytes.LastIndexByte(stat, ')')
+	return i < 0 || bytes.HasPrefix(stat[i:], []byte(") Z"))
 }
 
 // Routes returns the machine's IPv4 routes, to compare before and after.

@@ -21,6 +21,7 @@ import (
 type cgroups struct {
 	unified string   // v2's mount with all controllers; "" on v1
 	v1      []string // v1's mounts, duplicates left out
+	beside  string   // v2's mount beside v1's, where runtimes leave cgroups too
 }
 
 // findCgroups returns where this machine's cgroups are.
@@ -67,7 +68,7 @@ func readMounts(mountinfo io.Reader) (*cgroups, error) {
 		return nil, errors.New("no cgroup hierarchy is mounted; mount one below /sys/fs/cgroup")
 	}
 	slices.Sort(v1)
-	return &cgroups{v1: slices.Compact(v1)}, nil
+	return &cgroups{v1: slices.Compact(v1), beside: unified}, nil
 }
 
 func (cg *cgroups) roots() []string {
@@ -75,6 +76,14 @@ func (cg *cgroups) roots() []string {
 		return []string{cg.unified}
 	}
 	return cg.v1
+}
+
+// everywhere returns all hierarchies that may hold something of a cluster.
+func (cg *cgroups) everywhere() []string {
+	if cg.beside == "" {
+		return cg.roots()
+	}
+	return append([]string{cg.beside}, cg.v1...)
 }
 
 // parent is the cgroup that holds every local cluster.
@@ -158,7 +167,7 @@ func (cg *cgroups) enterThread(path string) error {
 // dirs returns all cgroups at and below path, children before parents.
 func (cg *cgroups) dirs(path string) []string {
 	var all []string
-	for _, root := range cg.roots() {
+	for _, root := range cg.everywhere() {
 		_ = filepath.WalkDir(filepath.Join(root, path), func(p string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				all = append(all, p)
@@ -256,7 +265,7 @@ func (cg *cgroups) remove(path string) error {
 
 // trim removes the parent of all clusters when the last one is gone.
 func (cg *cgroups) trim() {
-	for _, root := range cg.roots() {
+	for _, root := range cg.everywhere() {
 		_ = os.Remove(filepath.Join(root, parent))
 	}
 }

@@ -27,7 +27,7 @@ func TestReadMounts(t *testing.T) {
 	for _, c := range []struct{ name, mounts, want string }{
 		{"v2", root + unified, "v2 /sys/fs/cgroup"},
 		{"v1", root + systemd + memory + cpu + memory, "v1 /sys/fs/cgroup/cpu,cpuacct /sys/fs/cgroup/memory /sys/fs/cgroup/systemd"},
-		{"v1 with v2 beside it", memory + aside, "v1 /sys/fs/cgroup/memory"},
+		{"v1 with v2 beside it", memory + aside, "v1 /sys/fs/cgroup/memory beside /sys/fs/cgroup/unified"},
 		{"v2 with another program's v1", unified + netCls, "v2 /sys/fs/cgroup"},
 		{"nonsense is passed over", nonsense + unified, "v2 /sys/fs/cgroup"},
 		{"none", root, "no cgroup hierarchy is mounted"},
@@ -38,6 +38,9 @@ func TestReadMounts(t *testing.T) {
 		got := fmt.Sprint(err)
 		if err == nil {
 			got = "v1 " + strings.Join(cg.v1, " ")
+			if cg.beside != "" {
+				got += " beside " + cg.beside
+			}
 			if cg.unified != "" {
 				got = "v2 " + cg.unified
 			}
@@ -195,12 +198,18 @@ func TestKillFamily(t *testing.T) {
 	if left := cg.pids(path); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
+	// What a runtime made beside goes too.
+	if cg.beside != "" {
+		if err := os.MkdirAll(filepath.Join(cg.beside, deep), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 2 { // removing what is gone is no error
 		if err := cg.remove(path); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, root := range cg.roots() {
+	for _, root := range cg.everywhere() {
 		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
 			t.Errorf("%s is still there", filepath.Join(root, path))
 		}

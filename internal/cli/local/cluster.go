@@ -61,6 +61,9 @@ func checkName(name string) error {
 	if !ok {
 		return fmt.Errorf("cluster name %q: use at most %d lower-case letters, digits and inner '-'", name, maxName)
 	}
+	if name == config.Standalone {
+		return fmt.Errorf("cluster name %q: `clipper server` keeps its own state under this name; choose another", name)
+	}
 	return nil
 }
 

@@ -12,16 +12,32 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"clipper/internal/config"
 )
 
 func TestNames(t *testing.T) {
 	want := regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.OneOf(rapid.StringMatching(`[-a-z0-9A_./ ]{0,45}`), rapid.String()).Draw(t, "name")
-		if got := checkName(name) == nil; got != want.MatchString(name) {
+		if got := checkName(name) == nil; got != want.MatchString(name) && name != config.Standalone {
 			t.Errorf("%q: accepted is %v", name, got)
 		}
 	})
+}
+
+// TestReservedName: a cluster's end never touches what a service manager runs.
+func TestReservedName(t *testing.T) {
+	d := Dirs{State: t.TempDir(), Run: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(d.State, config.Standalone), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Delete(d, config.Standalone); err == nil || !strings.Contains(err.Error(), "choose another") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(d.State, config.Standalone)); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestBridgeNames(t *testing.T) {
