@@ -16,7 +16,7 @@ go-src  := $(shell find cmd internal -name '*.go' -not -name '*_test.go' 2>/dev/
 emb     := internal/cli/embedded
 cri-emb := internal/cri/embedded
 
-.PHONY: help up down test test-unit build lint bench generate supervisor deps clean
+.PHONY: help up down test build lint bench generate supervisor test-images deps test-deps clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ up: build ## Build, start a cluster, deploy a demo and print what it answers
 down: ## Delete the cluster that `make up` started
 	@bin/clipper delete --name $(NAME)
 
-test: build test-images ## Run every test, those that boot real clusters included
+test: build test-images | test-deps ## Run every test, those that boot real clusters included
 	@go test -timeout 10m -p 2 ./cmd/... ./internal/...
 	@CLIPPER=$(CURDIR)/bin/clipper go test -count=1 -timeout 10m -p 1 ./test/...
 
@@ -37,7 +37,7 @@ lint: ## Check formatting, go vet and the import rules
 	@go vet ./...
 	@go test ./internal/lint
 
-bench: build ## Measure; PEER=folder runs upstream's binaries beside it
+bench: build test-images ## Measure; PEER=folder runs upstream's binaries beside it
 	@CLIPPER=$(CURDIR)/bin/clipper PEER=$(PEER) go run ./test/bench
 
 build: bin/clipper ## Build bin/clipper, with all it carries
@@ -73,7 +73,6 @@ $(cri-emb)/%.zst: bin/%
 
 # --- what tests run: stand-in images, built here ------------------------------
 
-.PHONY: test-images
 test-images: bin/test-images.tar
 
 bin/test-images.tar: test/image/main.go test/image/web/main.go go.mod
@@ -85,14 +84,21 @@ bin/test-images.tar: test/image/main.go test/image/web/main.go go.mod
 
 # --- what the system must have ------------------------------------------------
 
-deps:
-	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/dl"; exit 1; }
-	@missing=; \
-	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
-	[ -e /usr/include/seccomp.h ] || missing="$$missing libseccomp-dev"; \
+# $(call need,WHAT:PACKAGE...) installs the packages whose command or file is missing.
+need = missing=; for n in $(1); do \
+	  { command -v $${n%%:*} || [ -e $${n%%:*} ]; } >/dev/null || missing="$$missing $${n\#*:}"; \
+	done; \
 	[ -z "$$missing" ] || { echo "installing$$missing"; \
 	  if [ "$$(id -u)" != 0 ]; then echo "run this once as root: apt-get install -y$$missing"; exit 1; fi; \
-	  apt-get update -qq && apt-get install -y -qq$$missing >/dev/null; }
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends$$missing >/dev/null; }
+
+deps:
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed: see https://go.dev/dl"; exit 1; }
+	@$(call need,gcc:gcc /usr/include/stdio.h:libc6-dev /usr/include/seccomp.h:libseccomp-dev)
+
+test-deps:
+	@[ "$$(id -u)" = 0 ] || { echo "the tests make namespaces and clusters: run make test as root"; exit 1; }
+	@$(call need,nft:nftables ip:iproute2 nsenter:util-linux unshare:util-linux setpriv:util-linux)
 
 clean: ## Remove what was built
 	@rm -rf bin $(emb)/*.zst $(cri-emb)/*.zst
