@@ -173,11 +173,13 @@ func (s *server) attach(conn supervisor.Conn, r supervisor.AttachRequest, fds []
 	if err := sendReply(conn, struct{}{}); err != nil {
 		s.log.Debug("attach is not told", "id", r.ID, "error", err)
 	}
-	fed := make(chan struct{})
+	fed, leaves := make(chan struct{}), make(chan struct{})
 	if stdin != nil {
 		go func() {
 			defer close(fed)
-			c.streams.feed(stdin)
+			if c.streams.feed(stdin) {
+				close(leaves)
+			}
 		}()
 	} else {
 		close(fed)
@@ -199,6 +201,16 @@ func (s *server) attach(conn supervisor.Conn, r supervisor.AttachRequest, fds []
 	case <-ended:
 	case <-c.exited:
 		<-ended
+	case <-leaves:
+		for o, t := range taps {
+			o.release(t)
+		}
+		if len(taps) > 0 {
+			select {
+			case <-ended:
+			case <-gone:
+			}
+		}
 	}
 	for o, t := range taps {
 		o.detach(t)

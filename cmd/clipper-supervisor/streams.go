@@ -110,10 +110,20 @@ func (o *output) attach(t *tap) {
 }
 
 func (o *output) detach(t *tap) {
+	o.forget(t)
+	t.drop()
+}
+
+// release is detach, but the reader gets what is queued.
+func (o *output) release(t *tap) {
+	o.forget(t)
+	t.finish()
+}
+
+func (o *output) forget(t *tap) {
 	o.mu.Lock()
 	delete(o.taps, t)
 	o.mu.Unlock()
-	t.drop()
 }
 
 // tap is one attached reader of an output.
@@ -212,18 +222,22 @@ func (s *streams) run() {
 	}()
 }
 
-// feed copies an attached input until it ends.
-func (s *streams) feed(src *os.File) {
+// feed copies an attached input until it ends. It tells whether the container
+// may be attached to again for more: then the end of the input is the client's
+// wish to leave.
+func (s *streams) feed(src *os.File) (leaves bool) {
 	s.mu.Lock()
 	dst := s.stdin
 	s.mu.Unlock()
 	if dst == nil {
-		return
+		return false
 	}
 	io.Copy(dst, src)
 	if s.once && s.console == nil {
 		s.closeStdin()
+		return false
 	}
+	return true
 }
 
 func (s *streams) closeStdin() {

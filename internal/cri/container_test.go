@@ -555,6 +555,18 @@ func TestAttach(t *testing.T) {
 			<-done
 		}
 	})
+	t.Run("input that ends leaves the container running", func(t *testing.T) {
+		c := b.config("d", "counts")
+		c.Stdin = true
+		id := b.start(pod, c)
+		for _, n := range []string{"0", "1"} {
+			out := newBuffer()
+			if err := b.StreamingRuntime().Attach(b.ctx, id, strings.NewReader("x\n"), out, nil, false, nil); err != nil {
+				t.Error(err)
+			}
+			b.wrote(id, n+" x")
+		}
+	})
 	t.Run("terminal", func(t *testing.T) {
 		c := b.config("c", "counts")
 		c.Stdin, c.Tty = true, true
