@@ -33,6 +33,7 @@ import (
 	"clipper/internal/informer"
 	"clipper/internal/run"
 	"clipper/internal/scheme"
+	"clipper/internal/store/encrypt"
 	"clipper/internal/store/pebble"
 	"clipper/internal/validate"
 )
@@ -104,9 +105,17 @@ func dnsAddress(services netip.Prefix) netip.Addr {
 // server builds the control plane: store, API server, controllers, scheduler.
 func (p *process) server() (*api, error) {
 	s := p.Server
-	st, err := pebble.Open(pebble.Config{
+	engine, err := pebble.Open(pebble.Config{
 		Dir: filepath.Join(p.StateDir, "store"), Memory: s.MemoryStore, Clock: p.clock, Logger: p.log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	key, err := auth.EncryptionKey(filepath.Join(p.StateDir, "pki"))
+	if err != nil {
+		return nil, err
+	}
+	st, err := encrypt.New(engine, key, "/registry/secrets/")
 	if err != nil {
 		return nil, err
 	}
