@@ -324,6 +324,36 @@ func TestSnapshotsStay(t *testing.T) {
 	}
 }
 
+// TestCompacted asks for a state that is the newest still, at a revision that
+// the store has forgotten, and for one that is kept.
+func TestCompacted(t *testing.T) {
+	f := newFixture(t, clock.RealClock{})
+	first := f.write(pod("a", "", ""), "a", 0, true)
+	f.r.Keep(f.r.Snapshot())
+	second := f.write(pod("b", "", ""), "b", 0, true)
+	f.store.Apply(t.Context(), store.Write{Key: "/registry/other/x", Value: []byte("x")})
+	last, err := f.store.Apply(t.Context(), store.Write{Key: "/registry/other/y", Value: []byte("y")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, revision := range []int64{first, second, last} {
+		if _, err := f.r.At(t.Context(), revision); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := f.store.Compact(t.Context(), last); err != nil {
+		t.Fatal(err)
+	}
+	for _, revision := range []int64{first, second} {
+		if _, err := f.r.At(t.Context(), revision); !apierrors.IsResourceExpired(err) {
+			t.Errorf("at %d of %d: %v", revision, last, err)
+		}
+	}
+	if _, err := f.r.At(t.Context(), last); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFallingBehind(t *testing.T) {
 	clk := testclock.NewFakeClock(time.Now())
 	f := newFixture(t, clk)

@@ -297,10 +297,18 @@ func (r *Resource) Keep(s *Snapshot) {
 }
 
 // At returns the state at a past revision: from memory if it is the newest or
-// kept, or else from the store. Errors: Expired, TooLarge.
+// kept, or else from the store. What the store has forgotten is gone for all
+// resources at once, though one of them may not have changed since: clients
+// learn of it by the same rule everywhere. Errors: Expired, TooLarge.
 func (r *Resource) At(ctx context.Context, revision int64) (*Snapshot, error) {
 	if err := r.cache.WaitFor(ctx, revision); err != nil {
 		return nil, err
+	}
+	if revision < r.cache.Revision() {
+		// No key starts like this: only the revision is asked for.
+		if _, err := r.cache.store.List(ctx, store.Range{Prefix: "\x00", Revision: revision}); err != nil {
+			return nil, storeError(err, revision)
+		}
 	}
 	r.mu.Lock()
 	if revision >= r.last {
