@@ -22,8 +22,14 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// hashLabel bears the hash of a ControllerRevision's data.
-const hashLabel = "controller.kubernetes.io/hash"
+// hashLabel returns the label that bears the hash of a ControllerRevision's
+// data: the owners' controllers never agreed on one.
+func hashLabel(owner schema.GroupVersionKind) string {
+	if owner.Kind == "DaemonSet" {
+		return appsv1.ControllerRevisionHashLabelKey
+	}
+	return "controller.kubernetes.io/hash"
+}
 
 // NewRevision returns the ControllerRevision of an owner's pod template. Its
 // data is a patch that brings the template back; its name, as upstream's, is
@@ -52,7 +58,7 @@ func NewRevision(owner metav1.Object, kind schema.GroupVersionKind, t *corev1.Po
 	if l == nil {
 		l = map[string]string{}
 	}
-	l[hashLabel] = hash
+	l[hashLabel(kind)] = hash
 	return &appsv1.ControllerRevision{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: owner.GetName() + "-" + hash, Namespace: owner.GetNamespace(), Labels: l,
