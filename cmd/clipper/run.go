@@ -138,6 +138,7 @@ func agent() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "agent",
 		Short:   "Run a node alone in the foreground",
+		Hidden:  true, // until a node can get its certificates over the network
 		Example: "  clipper agent --kubeconfig node.kubeconfig --node-pod-cidr 10.42.1.0/24",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -1,6 +1,8 @@
 package lint
 
 import (
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -35,6 +37,44 @@ func TestCheckFinds(t *testing.T) {
 		got := strings.Join(Check([]Package{{ImportPath: module + c.from, Imports: []string{c.imports}}}), "\n")
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s imports %s: got %q, want %q", c.from, c.imports, got, c.want)
+		}
+	}
+}
+
+// TestArchitecture: the map that people read is the one that is checked.
+func TestArchitecture(t *testing.T) {
+	page, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, ok := strings.Cut(string(page), "| level | package | is |")
+	if !ok {
+		t.Fatal("no table of levels")
+	}
+	rows, _, _ = strings.Cut(rows, "\n\n")
+	told, level := map[string]bool{"test": true}, -1
+	for row := range strings.Lines(rows) {
+		cells := strings.Split(row, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(cells[1])); err == nil {
+			level = n
+		}
+		for i, name := range strings.Split(cells[2], "`") {
+			if i%2 == 0 {
+				continue // between names
+			}
+			area, checked := locate(strings.TrimSuffix(name, "/<name>"))
+			if area == "" || checked != level {
+				t.Errorf("ARCHITECTURE.md has %s at level %d, and it is checked at %d", name, level, checked)
+			}
+			told[area] = true
+		}
+	}
+	for area := range levels {
+		if !told[area] {
+			t.Errorf("ARCHITECTURE.md does not tell of %s", area)
 		}
 	}
 }

@@ -27,6 +27,10 @@ const kubeletPort = 10250
 // agent adds a node to the process: network, runtime, proxy, DNS, kubelet.
 func (p *process) agent(a *api) error {
 	c := p.Agent
+	if a.pki == nil {
+		// Nobody else could give the kubelet a certificate to serve with.
+		return fmt.Errorf("node %s: this version runs a node only together with a control plane; use `clipper server`", p.Node)
+	}
 	k, err := a.client(auth.NodeUser(p.Node), auth.Nodes)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,21 +15,8 @@ import (
 
 // awaitNode returns once this node is Ready.
 func awaitNode(ctx context.Context, c kubernetes.Interface, name string) error {
-	o := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
-	return await(ctx, func() ([]runtime.Object, watch.Interface, error) {
-		l, err := c.CoreV1().Nodes().List(ctx, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		var all []runtime.Object
-		for i := range l.Items {
-			all = append(all, &l.Items[i])
-		}
-		from := o
-		from.ResourceVersion = l.ResourceVersion
-		w, err := c.CoreV1().Nodes().Watch(ctx, from)
-		return all, w, err
-	}, func(obj runtime.Object) bool {
+	nodes := c.CoreV1().Nodes()
+	return await(ctx, name, func(o metav1.ListOptions) (runtime.Object, error) { return nodes.List(ctx, o) }, nodes.Watch, func(obj runtime.Object) bool {
 		n, ok := obj.(*corev1.Node)
 		if !ok {
 			return false
@@ -46,47 +34,59 @@ func awaitNode(ctx context.Context, c kubernetes.Interface, name string) error {
 // so can take pods.
 func awaitAccount(ctx context.Context, c kubernetes.Interface) error {
 	accounts := c.CoreV1().ServiceAccounts("default")
-	o := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", "default").String()}
-	return await(ctx, func() ([]runtime.Object, watch.Interface, error) {
-		l, err := accounts.List(ctx, o)
-		if err != nil {
-			return nil, nil, err
-		}
-		var all []runtime.Object
-		for i := range l.Items {
-			all = append(all, &l.Items[i])
-		}
-		from := o
-		from.ResourceVersion = l.ResourceVersion
-		w, err := accounts.Watch(ctx, from)
-		return all, w, err
-	}, func(obj runtime.Object) bool { _, ok := obj.(*corev1.ServiceAccount); return ok })
+	return await(ctx, "default", func(o metav1.ListOptions) (runtime.Object, error) { return accounts.List(ctx, o) }, accounts.Watch, func(obj runtime.Object) bool {
+		_, ok := obj.(*corev1.ServiceAccount)
+		return ok
+	})
 }
 
-// await returns once an object of a list, or of the watch that follows it, is
-// as wanted.
-func await(ctx context.Context, begin func() ([]runtime.Object, watch.Interface, error), wanted func(runtime.Object) bool) error {
+type watchFunc func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error)
+
+// await returns once the object of a name is as wanted.
+func await(ctx context.Context, name string, list func(metav1.ListOptions) (runtime.Object, error), begin watchFunc, wanted func(runtime.Object) bool) error {
+	o := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
 	for {
-		all, w, err := begin()
+		all, err := list(o)
 		if err != nil {
 			return err
 		}
-		defer w.Stop()
-		for _, obj := range all {
-			if wanted(obj) {
-				return nil
-			}
+		done := false
+		if err := meta.EachListItem(all, func(obj runtime.Object) error {
+			done = done || wanted(obj)
+			return nil
+		}); err != nil || done {
+			return err
 		}
-		for open := true; open; {
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("waiting: %w", ctx.Err())
-			case e, ok := <-w.ResultChan():
-				if ok && (e.Type == watch.Added || e.Type == watch.Modified) && wanted(e.Object) {
-					return nil
-				}
-				// A watch that ended is begun again, from a new list.
-				open = ok
+		at, err := meta.ListAccessor(all)
+		if err != nil {
+			return err
+		}
+		from := o
+		from.ResourceVersion = at.GetResourceVersion()
+		w, err := begin(ctx, from)
+		if err != nil {
+			return err
+		}
+		if done, err := follow(ctx, w, wanted); err != nil || done {
+			return err
+		}
+		// A watch that ended is begun again, from a new list.
+	}
+}
+
+// follow returns true once the watch shows what is wanted, and false when it ends.
+func follow(ctx context.Context, w watch.Interface, wanted func(runtime.Object) bool) (bool, error) {
+	defer w.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("waiting: %w", ctx.Err())
+		case e, open := <-w.ResultChan():
+			if !open {
+				return false, nil
+			}
+			if (e.Type == watch.Added || e.Type == watch.Modified) && wanted(e.Object) {
+				return true, nil
 			}
 		}
 	}

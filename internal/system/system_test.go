@@ -133,3 +133,13 @@ func TestNothingToRun(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAgentAlone(t *testing.T) {
+	c := serverConfig(t)
+	boot(t, c)
+	dir := t.TempDir()
+	agent := &config.Config{Node: "n", StateDir: dir, RunDir: dir, Agent: &config.Agent{Kubeconfig: filepath.Join(c.StateDir, "admin.kubeconfig")}}
+	if err := Run(t.Context(), agent, "v1.36.3", nil); err == nil || !strings.Contains(err.Error(), "use `clipper server`") {
+		t.Error(err)
+	}
+}

@@ -166,6 +166,17 @@ func (d Dirs) lock(name string) (func(), error) {
 	}, nil
 }
 
+// hold locks a cluster, and returns where its cgroups are and the function that
+// lets go.
+func (d Dirs) hold(name string) (*cgroups, func(), error) {
+	cg, err := findCgroups()
+	if err != nil {
+		return nil, nil, err
+	}
+	unlock, err := d.lock(name)
+	return cg, unlock, err
+}
+
 // lockAll waits until no other command chooses addresses, and returns the
 // function that lets go.
 func (d Dirs) lockAll() (func(), error) {

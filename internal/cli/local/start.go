@@ -68,15 +68,11 @@ func Start(ctx context.Context, d Dirs, o Options) (*Cluster, error) {
 	if err := checkName(o.Name); err != nil {
 		return nil, err
 	}
-	unlock, err := d.lock(o.Name)
+	cg, unlock, err := d.hold(o.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	cg, err := findCgroups()
-	if err != nil {
-		return nil, err
-	}
 	c, err := Load(d, o.Name)
 	if errors.Is(err, ErrNotFound) {
 		c, err = create(d, o)

@@ -17,15 +17,11 @@ func Stop(ctx context.Context, d Dirs, name string) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := d.lock(name)
+	cg, unlock, err := d.hold(name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	cg, err := findCgroups()
-	if err != nil {
-		return err
-	}
 	c.ask(ctx, cg)
 	return c.halt(cg)
 }
@@ -70,15 +66,11 @@ func Delete(d Dirs, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	unlock, err := d.lock(name)
+	cg, unlock, err := d.hold(name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	cg, err := findCgroups()
-	if err != nil {
-		return err
-	}
 	// All that is needed follows from the name, also when the file is damaged.
 	c := &Cluster{Name: name, dirs: d}
 	if err := c.halt(cg); err != nil {
