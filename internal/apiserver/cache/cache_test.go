@@ -391,7 +391,8 @@ func TestRevisionToCome(t *testing.T) {
 	clk := testclock.NewFakeClock(time.Now())
 	f := newFixture(t, clk)
 	errs := make(chan error, 1)
-	go func() { errs <- f.cache.WaitFor(context.Background(), f.cache.Revision()+1) }()
+	next := f.cache.Revision() + 1 // before the write, whenever the wait begins
+	go func() { errs <- f.cache.WaitFor(context.Background(), next) }()
 	f.write(pod("a", "", ""), "a", 0, true)
 	if err := <-errs; err != nil {
 		t.Error(err)
