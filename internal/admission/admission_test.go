@@ -492,8 +492,31 @@ func TestNodeRestriction(t *testing.T) {
 	on := func(node string) func(*corev1.Pod) { return func(p *corev1.Pod) { p.Spec.NodeName = node } }
 	mirror := func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }
 	uid := func(p *corev1.Pod) { p.UID = "uid" }
-	mine, others := pod("mine", on("n1"), uid), pod("others", on("n2"), uid)
-	w := newWorld(namespace("ns"), account("default"), mine, others)
+	asks := func(p *corev1.Pod) {
+		p.Spec.Volumes = []corev1.Volume{{Name: "t", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "vault", Audience: "vault"}},
+		}}}}}
+	}
+	mine, others := pod("mine", on("n1"), uid, asks), pod("others", on("n2"), uid, asks)
+	quiet := pod("quiet", on("n1"), uid)
+	self := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "n1-uid"}}
+	w := newWorld(namespace("ns"), account("default"), mine, others, quiet, self)
+	owner := func(change ...func(*metav1.OwnerReference)) func(*corev1.Pod) {
+		o := metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "n1-uid", Controller: ptr.To(true)}
+		for _, f := range change {
+			f(&o)
+		}
+		return func(p *corev1.Pod) { p.OwnerReferences = append(p.OwnerReferences, o) }
+	}
+	shows := func(v corev1.VolumeSource) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: v}} }
+	}
+	env := func(v corev1.EnvVarSource) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{{Name: "V", ValueFrom: &v}}}}
+		}
+	}
 	status := func(old *corev1.Pod, change func(*corev1.Pod)) *Attributes {
 		p := old.DeepCopy()
 		change(p)
@@ -504,11 +527,13 @@ func TestNodeRestriction(t *testing.T) {
 	node := func(name string, labels map[string]string) *corev1.Node {
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
 	}
+	owned := node("n1", nil)
+	owned.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "gone", UID: "x"}}
 	tainted := node("n1", nil)
 	tainted.Spec.Taints = []corev1.Taint{{Key: "x"}}
-	token := func(ref *authenticationv1.BoundObjectReference) *Attributes {
+	token := func(ref *authenticationv1.BoundObjectReference, audiences ...string) *Attributes {
 		return &Attributes{Resource: table.Preferred(serviceAccounts), Subresource: "token", Namespace: "ns", Name: "default", Operation: Create,
-			Object: &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: ref}}}
+			Object: &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: ref, Audiences: audiences}}}
 	}
 	bound := func(name, uid string) *authenticationv1.BoundObjectReference {
 		return &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: name, UID: "uid"}
@@ -517,7 +542,24 @@ func TestNodeRestriction(t *testing.T) {
 		a    *Attributes
 		want string // empty is none; what it must contain
 	}{
-		{create(pod("m", mirror, on("n1"))), ""},
+		{create(pod("m", mirror, on("n1"), owner())), ""},
+		{create(pod("m", mirror, on("n1"))), `node "n1" can only create pods with an owner reference set to itself`},
+		{create(pod("m", mirror, on("n1"), owner(), owner())), `node "n1" can only create pods with a single owner reference set to itself`},
+		{create(pod("m", mirror, on("n1"), owner(func(o *metav1.OwnerReference) { o.Name = "n2" }))), `node "n1" can only create pods with an owner reference set to itself`},
+		{create(pod("m", mirror, on("n1"), owner(func(o *metav1.OwnerReference) { o.Controller = nil }))), `can only create pods with a controller owner reference set to itself`},
+		{create(pod("m", mirror, on("n1"), owner(func(o *metav1.OwnerReference) { o.BlockOwnerDeletion = ptr.To(true) }))), `must not set blockOwnerDeletion on an owner reference`},
+		{create(pod("m", mirror, on("n1"), owner(func(o *metav1.OwnerReference) { o.UID = "x" }))), `node n1 UID mismatch: expected x got n1-uid`},
+		{create(pod("m", mirror, on("n1"), owner(), shows(corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{}}))), `can not create pods that reference configmaps`},
+		{create(pod("m", mirror, on("n1"), owner(), env(corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{}}))), `can not create pods that reference configmaps`},
+		{create(pod("m", mirror, on("n1"), owner(), env(corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{}}))), `reference secrets`},
+		{create(pod("m", mirror, on("n1"), owner(), shows(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: &corev1.LocalObjectReference{Name: "s"}}}))), `reference secrets`},
+		{create(pod("m", mirror, on("n1"), owner(), shows(corev1.VolumeSource{RBD: &corev1.RBDVolumeSource{SecretRef: &corev1.LocalObjectReference{Name: "s"}}}))), `reference secrets`},
+		{create(pod("m", mirror, on("n1"), owner(), shows(corev1.VolumeSource{AzureFile: &corev1.AzureFileVolumeSource{SecretName: "s"}}))), `reference secrets`},
+		{create(pod("m", mirror, on("n1"), owner(), shows(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}))), `can not create pods that reference persistentvolumeclaims`},
+		{create(pod("m", mirror, on("n1"), owner(), func(p *corev1.Pod) { p.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "c"}} })), `can not create pods that reference resourceclaims`},
+		{create(owned), `node "n1" is not allowed to modify ownerReferences`},
+		{update(owned, node("n1", nil)), `node "n1" is not allowed to modify ownerReferences`},
+		{update(owned, owned), ""},
 		{create(pod("m", mirror, on("n2"))), `node "n1" can only create pods with spec.nodeName set to itself`},
 		{create(pod("m", on("n1"))), `node "n1" can only create mirror pods`},
 		{remove(mine), ""},
@@ -533,6 +575,10 @@ func TestNodeRestriction(t *testing.T) {
 		{update(node("n1", map[string]string{"kubernetes.io/foo": "a"}), node("n1", map[string]string{"kubernetes.io/foo": "a"})), ""},
 		{token(bound("mine", "uid")), ""},
 		{token(bound("others", "uid")), "node requested token bound to a pod scheduled on a different node"},
+		{token(bound("mine", "uid"), "vault"), ""},
+		{token(bound("mine", "uid"), "bank"), `audience "bank" not found in pod spec volume`},
+		{token(bound("mine", "uid"), "vault", ""), "node may only request 0 or 1 audiences"},
+		{token(bound("quiet", "uid")), `audience "" not found in pod spec volume`},
 		{token(nil), "node requested token not bound to a pod"},
 	} {
 		test.a.User = &user.DefaultInfo{Name: "system:node:n1", Groups: []string{"system:nodes"}}

@@ -12,6 +12,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // NodeRestriction keeps a kubelet to its own objects where the authoriser
@@ -64,11 +65,7 @@ func (p *NodeRestriction) pod(a *Attributes, node string) error {
 		if pod.Spec.NodeName != node {
 			return forbidden(a, "node %q can only create pods with spec.nodeName set to itself", node)
 		}
-		for _, v := range pod.Spec.Volumes {
-			if v.PersistentVolumeClaim != nil {
-				return forbidden(a, "node %q can not create pods that reference persistentvolumeclaims", node)
-			}
-		}
+		return p.mirror(a, pod, node)
 	case a.Subresource == "" && a.Operation == Delete:
 		if pod := p.find(a); pod != nil && pod.Spec.NodeName != node {
 			return forbidden(a, "node %q can only delete pods with spec.nodeName set to itself", node)
@@ -98,6 +95,46 @@ func (p *NodeRestriction) pod(a *Attributes, node string) error {
 	return nil
 }
 
+// mirror: a mirror pod is its node's, and refers to nothing by which the node
+// would get at what it may not read.
+func (p *NodeRestriction) mirror(a *Attributes, pod *corev1.Pod, node string) error {
+	if len(pod.OwnerReferences) > 1 {
+		return forbidden(a, "node %q can only create pods with a single owner reference set to itself", node)
+	}
+	if len(pod.OwnerReferences) == 0 {
+		return forbidden(a, "node %q can only create pods with an owner reference set to itself", node)
+	}
+	owner := &pod.OwnerReferences[0]
+	switch self := p.objects.Object(nodes, "", node); {
+	case owner.APIVersion != "v1" || owner.Kind != "Node" || owner.Name != node:
+		return forbidden(a, "node %q can only create pods with an owner reference set to itself", node)
+	case owner.Controller == nil || !*owner.Controller:
+		return forbidden(a, "node %q can only create pods with a controller owner reference set to itself", node)
+	case owner.BlockOwnerDeletion != nil && *owner.BlockOwnerDeletion:
+		return forbidden(a, "node %q must not set blockOwnerDeletion on an owner reference", node)
+	case self == nil:
+		return forbidden(a, "node %q not found", node)
+	case self.GetUID() != owner.UID:
+		return forbidden(a, "node %s UID mismatch: expected %s got %s", node, owner.UID, self.GetUID())
+	}
+	r := referencesOf(&pod.Spec)
+	for _, kind := range [...]struct {
+		refers bool
+		name   string
+	}{
+		{pod.Spec.ServiceAccountName != "" || r.tokens, "a service account"},
+		{r.secrets, "secrets"},
+		{r.configMaps, "configmaps"},
+		{r.claims, "persistentvolumeclaims"},
+		{len(pod.Spec.ResourceClaims) > 0, "resourceclaims"},
+	} {
+		if kind.refers {
+			return forbidden(a, "node %q can not create pods that reference %s", node, kind.name)
+		}
+	}
+	return nil
+}
+
 func (p *NodeRestriction) find(a *Attributes) *corev1.Pod {
 	if old, ok := a.Old.(*corev1.Pod); ok {
 		return old
@@ -115,8 +152,9 @@ func ownNodeOnly(a *Attributes, node string) error {
 		return nil
 	}
 	var had map[string]string
+	var owners []metav1.OwnerReference
 	if old, ok := a.Old.(*corev1.Node); ok {
-		had = old.Labels
+		had, owners = old.Labels, old.OwnerReferences
 		if a.Operation == Update && !equality.Semantic.DeepEqual(old.Spec.Taints, object.Spec.Taints) {
 			return forbidden(a, "node %q is not allowed to modify taints", node)
 		}
@@ -124,8 +162,9 @@ func ownNodeOnly(a *Attributes, node string) error {
 			return forbidden(a, "node %q is not allowed to update configSource to a new non-nil configSource", node)
 		}
 	}
-	if len(object.OwnerReferences) > 0 && a.Operation == Create {
-		return forbidden(a, "node %q is not allowed to set ownerReferences", node)
+	// The garbage collector would delete the node for it, taints and all.
+	if !equality.Semantic.DeepEqual(owners, object.OwnerReferences) {
+		return forbidden(a, "node %q is not allowed to modify ownerReferences", node)
 	}
 	var wrong []string
 	for key := range changed(had, object.Labels) {
@@ -207,5 +246,29 @@ func (p *NodeRestriction) token(a *Attributes, node string) error {
 	case pod.Spec.NodeName != node:
 		return forbidden(a, "node requested token bound to a pod scheduled on a different node")
 	}
-	return nil
+	return audience(a, pod, request.Spec.Audiences, node)
+}
+
+// audience: only what the pod itself asks for, so that a node's credentials are
+// no way to tokens that others trust (KEP-4412). None is the API server's.
+func audience(a *Attributes, pod *corev1.Pod, asked []string, node string) error {
+	if len(asked) > 1 {
+		return forbidden(a, "node may only request 0 or 1 audiences")
+	}
+	want := ""
+	if len(asked) == 1 {
+		want = asked[0]
+	}
+	for i := range pod.Spec.Volumes {
+		v := pod.Spec.Volumes[i].Projected
+		if v == nil {
+			continue
+		}
+		for j := range v.Sources {
+			if t := v.Sources[j].ServiceAccountToken; t != nil && t.Audience == want {
+				return nil
+			}
+		}
+	}
+	return forbidden(a, "audience %q not found in pod spec volume, system:node:%s is not authorized to request tokens for this audience", want, node)
 }

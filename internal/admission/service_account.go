@@ -138,30 +138,11 @@ func admitMirror(a *Attributes, pod *corev1.Pod) error {
 	if pod.Spec.ServiceAccountName != "" {
 		return forbidden(a, "a mirror pod may not reference service accounts")
 	}
-	refers := len(pod.Spec.ImagePullSecrets) > 0
-	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
-		for _, c := range containers {
-			for _, e := range c.Env {
-				refers = refers || e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil
-			}
-			for _, e := range c.EnvFrom {
-				refers = refers || e.SecretRef != nil
-			}
-		}
-	}
-	for _, v := range pod.Spec.Volumes {
-		refers = refers || v.Secret != nil
-		if v.Projected == nil {
-			continue
-		}
-		for _, s := range v.Projected.Sources {
-			refers = refers || s.Secret != nil
-			if s.ServiceAccountToken != nil {
-				return forbidden(a, "a mirror pod may not use ServiceAccountToken volume projections")
-			}
-		}
-	}
-	if refers {
+	r := referencesOf(&pod.Spec)
+	switch {
+	case r.tokens:
+		return forbidden(a, "a mirror pod may not use ServiceAccountToken volume projections")
+	case r.secrets:
 		return forbidden(a, "a mirror pod may not reference secrets")
 	}
 	return nil

@@ -99,7 +99,7 @@ func (q *request) authorize() error {
 		a.APIGroup, a.APIVersion = q.group, q.version
 		a.Resource, a.Subresource = q.plural, q.subresource
 		a.Namespace, a.Name = q.namespace, q.name
-		a.Verb = auth.UpgradeVerb(q.plural, q.subresource, q.verb)
+		a.Verb = auth.UpgradeVerb(q.plural, q.subresource, q.verb, q.r.Header.Get("Upgrade") != "")
 		switch q.verb {
 		case "list", "watch", "deletecollection":
 			if f := q.query.Get("fieldSelector"); f != "" {

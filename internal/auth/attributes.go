@@ -29,11 +29,17 @@ type Attributes struct {
 
 // UpgradeVerb returns the verb that a request to a subresource is authorised
 // as. Running something in a pod needs "create" however the client asks: a
-// WebSocket client can only send GET.
-func UpgradeVerb(resource, subresource, verb string) string {
-	if resource == "pods" && verb == "get" {
-		switch subresource {
-		case "exec", "attach", "portforward":
+// WebSocket client can only send GET. A switch of protocols through a node's
+// proxy is the same by another way, as kubelets switch for nothing else.
+func UpgradeVerb(resource, subresource, verb string, upgrade bool) string {
+	if verb != "get" {
+		return verb
+	}
+	switch resource + "/" + subresource {
+	case "pods/exec", "pods/attach", "pods/portforward":
+		return "create"
+	case "nodes/proxy":
+		if upgrade {
 			return "create"
 		}
 	}

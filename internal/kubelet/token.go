@@ -3,7 +3,6 @@ package kubelet
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +60,7 @@ func (t *tokens) get(ctx context.Context, pod *v1.Pod, s *v1.ServiceAccountToken
 		BoundObjectRef:    &authv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID},
 	}}
 	if s.Audience != "" {
-		req.Spec.Audiences = strings.Fields(s.Audience)
+		req.Spec.Audiences = []string{s.Audience}
 	}
 	account := pod.Spec.ServiceAccountName
 	if account == "" {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -71,16 +72,29 @@ func (n *Node) Container(r Run) (*runtimeapi.ContainerConfig, error) {
 		config.Envs = append(config.Envs, &runtimeapi.KeyValue{Key: v.Name, Value: []byte(v.Value)})
 	}
 	get := func(name string) (string, bool) { v, ok := lookup[name]; return v, ok }
-	for _, s := range c.Command {
-		config.Command = append(config.Command, expand(s, get))
+	left := room(maxArguments)
+	if config.Command, err = expandAll(c.Command, get, &left); err != nil {
+		return nil, err
 	}
-	for _, s := range c.Args {
-		config.Args = append(config.Args, expand(s, get))
+	if config.Args, err = expandAll(c.Args, get, &left); err != nil {
+		return nil, err
 	}
 	if l := c.Lifecycle; l != nil && l.StopSignal != nil {
 		config.StopSignal = runtimeapi.Signal(runtimeapi.Signal_value[string(*l.StopSignal)])
 	}
 	return config, nil
+}
+
+func expandAll(in []string, lookup func(string) (string, bool), left *room) ([]string, error) {
+	var out []string
+	for _, s := range in {
+		whole, err := expand(s, lookup, left)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, whole)
+	}
+	return out, nil
 }
 
 // LogPath is a run's log below the pod's log directory.
@@ -95,14 +109,17 @@ func SubPathExpr(expr string, env []Var) (string, error) {
 	for _, v := range env {
 		lookup[v.Name] = v.Value
 	}
-	missing := ""
-	out := expand(expr, func(name string) (string, bool) {
+	missing, left := "", room(unix.PathMax)
+	out, err := expand(expr, func(name string) (string, bool) {
 		v, ok := lookup[name]
 		if !ok {
 			missing = name
 		}
 		return v, ok
-	})
+	}, &left)
+	if err != nil {
+		return "", fmt.Errorf("subPathExpr %q is too long once its variables are filled in", expr)
+	}
 	if missing != "" {
 		return "", fmt.Errorf("missing value for %q", missing)
 	}

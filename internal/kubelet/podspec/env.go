@@ -29,15 +29,18 @@ type Var struct{ Name, Value string }
 type environment struct {
 	list  []Var
 	index map[string]int
+	left  room
 }
 
 func (e *environment) set(name, value string) {
 	if i, ok := e.index[name]; ok {
 		e.list[i].Value = value
+		e.left -= room(len(value))
 		return
 	}
 	e.index[name] = len(e.list)
 	e.list = append(e.list, Var{name, value})
+	e.left -= room(len(name) + len(value))
 }
 
 func (e *environment) get(name string) (string, bool) {
@@ -52,7 +55,7 @@ func (e *environment) get(name string) (string, bool) {
 // services are those the pod may be told of; the container's own variables win
 // over envFrom, which win over services.
 func (n *Node) Env(pod *v1.Pod, c *v1.Container, services []*v1.Service, from Sources) ([]Var, error) {
-	e := &environment{index: map[string]int{}}
+	e := &environment{index: map[string]int{}, left: maxArguments}
 	serviceEnv(e, pod, services)
 	for i := range c.EnvFrom {
 		if err := envFrom(e, pod, &c.EnvFrom[i], from); err != nil {
@@ -61,16 +64,21 @@ func (n *Node) Env(pod *v1.Pod, c *v1.Container, services []*v1.Service, from So
 	}
 	for i := range c.Env {
 		v := &c.Env[i]
+		var value string
+		var ok bool
+		var err error
 		if v.ValueFrom == nil {
-			e.set(v.Name, expand(v.Value, e.get))
-			continue
+			value, err = expand(v.Value, e.get, &e.left)
+			ok = true
+		} else {
+			value, ok, err = n.valueFrom(pod, c, v.ValueFrom, from)
 		}
-		value, ok, err := n.valueFrom(pod, c, v.ValueFrom, from)
+		if err == nil && ok {
+			e.set(v.Name, value)
+			err = e.left.take(0)
+		}
 		if err != nil {
 			return nil, err
-		}
-		if ok {
-			e.set(v.Name, value)
 		}
 	}
 	return e.list, nil
@@ -151,7 +159,7 @@ func envFrom(e *environment, pod *v1.Pod, s *v1.EnvFromSource, from Sources) err
 			}
 		}
 	}
-	return nil
+	return e.left.take(0)
 }
 
 // validName: printable ASCII without "=" (KEP-4369).

@@ -1,6 +1,7 @@
 package podspec
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -36,17 +37,69 @@ func TestExpand(t *testing.T) {
 		"$(A$(A)":      "$(A$(A)",
 		"cost: 5$ $()": "cost: 5$ $()",
 	} {
-		if got := expand(in, lookup); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
+		left := room(maxArguments)
+		if got, err := expand(in, lookup, &left); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		in := rapid.StringMatching(`[$)Ax]{0,20}`).Draw(t, "in")
-		none := expand(in, func(string) (string, bool) { return "", false })
-		if strings.ReplaceAll(in, "$$", "$") != none {
+		left := room(maxArguments)
+		none, err := expand(in, func(string) (string, bool) { return "", false }, &left)
+		if err != nil || strings.ReplaceAll(in, "$$", "$") != none {
 			t.Fatalf("%q: %q", in, none)
 		}
 	})
+}
+
+// Lines that name each other, or one large object many times, must not make the
+// agent hold more than a program could be started with.
+func TestArgumentsAreBounded(t *testing.T) {
+	bomb := []v1.EnvVar{{Name: "V0", Value: strings.Repeat("x", 100)}}
+	for i := range 20 {
+		bomb = append(bomb, v1.EnvVar{Name: fmt.Sprintf("V%d", i+1), Value: strings.Repeat(fmt.Sprintf("$(V%d)", i), 100)})
+	}
+	var named []v1.EnvVar
+	var from []v1.EnvFromSource
+	key := &v1.SecretKeySelector{LocalObjectReference: v1.LocalObjectReference{Name: "s"}, Key: "k"}
+	for i := range 50 {
+		named = append(named, v1.EnvVar{Name: fmt.Sprintf("V%d", i), ValueFrom: &v1.EnvVarSource{SecretKeyRef: key}})
+		from = append(from, v1.EnvFromSource{Prefix: fmt.Sprintf("P%d", i), SecretRef: &v1.SecretEnvSource{LocalObjectReference: key.LocalObjectReference}})
+	}
+	for name, c := range map[string]v1.Container{
+		"variables of variables": {Env: bomb},
+		"one secret many times":  {Env: named},
+		"one secret many ways":   {EnvFrom: from},
+	} {
+		if _, err := node().Env(&v1.Pod{}, &c, nil, large{}); err == nil || !strings.Contains(err.Error(), "no program is started with as much") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	whole := []Var{{"V", strings.Repeat("x", 1<<20)}}
+	for name, c := range map[string]v1.Container{
+		"command":   {Command: []string{strings.Repeat("$(V)", 100)}},
+		"arguments": {Command: []string{"a"}, Args: []string{"$(V)$(V)$(V)", "$(V)$(V)$(V)", "$(V)"}},
+	} {
+		if _, err := node().Container(Run{Pod: &v1.Pod{}, Spec: &c, Env: whole}); err == nil || !strings.Contains(err.Error(), "no program is started with as much") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := SubPathExpr(strings.Repeat("$(V)", 100), whole); err == nil {
+		t.Error("a subPathExpr of 100 MiB was made")
+	}
+	fits := v1.Container{Env: []v1.EnvVar{{Name: "A", Value: strings.Repeat("x", 1<<20)}, {Name: "B", Value: "$(A)"}}}
+	if _, err := node().Env(&v1.Pod{}, &fits, nil, large{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// large has one large secret.
+type large struct{}
+
+func (large) ConfigMap(string, string) (*v1.ConfigMap, error) { return nil, nil }
+
+func (large) Secret(string, string) (*v1.Secret, error) {
+	return &v1.Secret{Data: map[string][]byte{"k": make([]byte, 1<<20)}}, nil
 }
 
 func node() *Node {
