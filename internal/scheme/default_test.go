@@ -192,6 +192,7 @@ status: {loadBalancer: {}}
 		{"namespace", "", "v1", "namespaces", `{metadata: {name: web}}`,
 			`{metadata: {name: web, labels: {kubernetes.io/metadata.name: web}}, spec: {}, status: {phase: Active}}`},
 		{"secret", "", "v1", "secrets", `{}`, `{metadata: {}, type: Opaque}`},
+		{"secret as text", "", "v1", "secrets", `{data: {a: b2xk, b: b2xk}, stringData: {a: new, c: new}}`, `{metadata: {}, type: Opaque, data: {a: bmV3, b: b2xk, c: bmV3}}`},
 		{"limitrange", "", "v1", "limitranges", `{spec: {limits: [{type: Container, max: {cpu: "2"}, min: {memory: 1Mi}}]}}`, `
 metadata: {}
 spec:
