@@ -29,7 +29,7 @@ func (q *request) token() error {
 	if q.Signer == nil {
 		return notServed()
 	}
-	obj, _, err := q.subobject(q.kind.row.Subresource("token").Kind)
+	obj, o, err := q.subobject(q.kind.row.Subresource("token").Kind)
 	if err != nil {
 		return err
 	}
@@ -42,6 +42,14 @@ func (q *request) token() error {
 		return apierrors.NewNotFound(q.kind.row.GroupResource(), q.name)
 	}
 	account := e.Object.(*corev1.ServiceAccount)
+	w, err := q.write(o.DryRun, &o)
+	if err != nil {
+		return err
+	}
+	if err := w.admit(t); err != nil {
+		return err
+	}
+	q.warn(w.warnings)
 	life := defaultTokenLife
 	if t.Spec.ExpirationSeconds != nil {
 		s := *t.Spec.ExpirationSeconds
@@ -62,7 +70,7 @@ func (q *request) token() error {
 	if err != nil {
 		return err
 	}
-	if q.query.Get("dryRun") == "" {
+	if !w.dryRun {
 		token, ends, err := q.Signer.Sign(account, bound, t.Spec.Audiences, life)
 		if err != nil {
 			return apierrors.NewInternalError(err)

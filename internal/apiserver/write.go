@@ -46,6 +46,27 @@ func (w *write) notFound() error {
 	return apierrors.NewNotFound(w.kind.row.GroupResource(), w.name)
 }
 
+// admit asks the plugins about an object that is created but not stored, as a
+// token is.
+func (w *write) admit(obj runtime.Object) (err error) {
+	if w.Admission == nil {
+		return nil
+	}
+	a := &admission.Attributes{
+		Resource: w.kind.row, Subresource: w.subresource, Namespace: w.namespace, Name: w.name,
+		Operation: admission.Create, Object: obj, User: w.user, DryRun: w.dryRun, Options: w.options,
+	}
+	defer func() { a.Finish(err) }()
+	if err := w.Admission.Admit(w.ctx, a); err != nil {
+		return err
+	}
+	if err := w.Admission.Validate(w.ctx, a); err != nil {
+		return err
+	}
+	w.warn(a.Warnings()...)
+	return nil
+}
+
 // gate is what stands between a complete object and the store: admission,
 // preparation, what must be taken, validation.
 func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(error), err error) {

@@ -105,6 +105,8 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 	if err != nil {
 		reason := "ErrImagePull"
 		switch {
+		case strings.Contains(err.Error(), "invalid reference format"): // as runtimes say it
+			reason = "InvalidImageName"
 		case errors.Is(err, crierrors.ErrRegistryUnavailable), strings.Contains(err.Error(), crierrors.ErrRegistryUnavailable.Error()):
 			reason = "RegistryUnavailable"
 		case errors.Is(err, crierrors.ErrSignatureValidationFailed), strings.Contains(err.Error(), crierrors.ErrSignatureValidationFailed.Error()):
