@@ -22,7 +22,32 @@ const (
 	maxBody = 3 << 20
 	// bodyWithin bounds how long a client may take to send it.
 	bodyWithin = 30 * time.Second
+	// unreadWithin is how long the body of a request that is answered without
+	// it may hold the answer up: net/http takes the rest of a small one first.
+	unreadWithin = time.Second
 )
+
+// unread bounds how long the answer waits for a body that nobody reads. HTTP/2
+// answers without it.
+func (q *request) unread() {
+	if q.r.ProtoMajor == 1 {
+		q.receive(unreadWithin)
+	}
+}
+
+// receive bounds how long a client that is outside may take to send what is
+// still to come of its request.
+func (q *request) receive(within time.Duration) {
+	if q.r.TLS == nil || q.r.ContentLength == 0 {
+		return
+	}
+	var until time.Time
+	if within > 0 {
+		until = time.Now().Add(within)
+	}
+	// Not every connection can; what cannot is not slow.
+	_ = http.NewResponseController(q.w).SetReadDeadline(until)
+}
 
 var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
@@ -31,12 +56,7 @@ func (q *request) withBody(f func([]byte) error) error {
 	if q.r.ContentLength > maxBody {
 		return tooLarge()
 	}
-	if q.r.TLS != nil { // only who is outside can be slow
-		rc := http.NewResponseController(q.w)
-		if rc.SetReadDeadline(time.Now().Add(bodyWithin)) == nil {
-			defer rc.SetReadDeadline(time.Time{})
-		}
-	}
+	q.receive(bodyWithin)
 	buf := bodies.Get().(*bytes.Buffer)
 	buf.Reset()
 	defer func() {
@@ -48,6 +68,11 @@ func (q *request) withBody(f func([]byte) error) error {
 		buf.Grow(int(n) + bytes.MinRead)
 	}
 	n, err := buf.ReadFrom(io.LimitReader(q.r.Body, maxBody+1))
+	if n <= maxBody && err == nil {
+		q.receive(0) // what comes now is another request
+	} else {
+		q.unread()
+	}
 	switch {
 	case n > maxBody:
 		return tooLarge()

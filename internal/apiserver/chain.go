@@ -44,6 +44,7 @@ func (s *Server) chain() http.Handler {
 		defer q.recover()
 		h := w.Header()
 		h["Cache-Control"] = noCache
+		q.unread()
 		if err := q.serve(); err != nil {
 			q.fail(err)
 		}
@@ -72,6 +73,9 @@ func (q *request) serve() error {
 	defer release()
 	if err := q.authorize(); err != nil {
 		return err
+	}
+	if q.long() {
+		q.receive(0) // as long as its parties want
 	}
 	if !q.resource {
 		return q.path(path)

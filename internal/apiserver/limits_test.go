@@ -4,12 +4,15 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 
 	"clipper/internal/apiserver"
 	"clipper/internal/auth"
+
+	"k8s.io/apiserver/pkg/authentication/user"
 )
 
 // gate lets requests through one by one.
@@ -67,6 +70,18 @@ func TestTooManyRequests(t *testing.T) {
 	admin := c.raw(t, "admin", "system:masters")
 	if res, body := admin.do("POST", "/api/v1/namespaces/default/configmaps", `{"metadata":{"name":"m"}}`); res.StatusCode != http.StatusCreated {
 		t.Error(body)
+	}
+	// So do nodes, whose room is their own, and who is inside the process; that
+	// this authorizer forbids it shows that they were heard.
+	node := c.raw(t, "system:node:n", "system:nodes")
+	if res, body := node.do("POST", "/api/v1/namespaces/default/configmaps", `{}`); res.StatusCode != http.StatusForbidden {
+		t.Error(res.Status, body)
+	}
+	own := auth.WithUser(t.Context(), &user.DefaultInfo{Name: "system:kube-scheduler"})
+	w := httptest.NewRecorder()
+	c.server.Handler().ServeHTTP(w, httptest.NewRequestWithContext(own, "POST", "/api/v1/namespaces/default/configmaps", strings.NewReader(`{}`)))
+	if w.Code != http.StatusForbidden {
+		t.Error(w.Code, w.Body)
 	}
 	close(g.open)
 	wg.Wait()

@@ -42,7 +42,7 @@ func testArguments(t *testing.T, w *world) {
 	if _, err := w.client.CoreV1().Secrets("default").Create(ctx, text, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
 		t.Errorf("a Secret of more than 1 MiB: %v", err)
 	}
-	for i, image := range []string{"../../etc/passwd", "a//b", "UPPER/case", "x:" + strings.Repeat("t", 200), "x@sha256:short", "http://host/image", "-v", "a b", "x\ny", strings.Repeat("a/", 2000) + "b"} {
+	for i, image := range []string{"../../etc/passwd", "a//b", "host/UPPER", "x:" + strings.Repeat("t", 200), "x@sha256:short", "http://host/image", "-v", "a b", "x\ny", strings.Repeat("a/", 2000) + "b"} {
 		p := shell(fmt.Sprintf("image-%d", i), "exit 0")
 		p.Spec.Containers[0].Image = image
 		state := ""

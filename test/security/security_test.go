@@ -55,6 +55,7 @@ func TestSecurity(t *testing.T) {
 		{"Container", testContainer},
 		{"Volumes", testVolumes},
 		{"Arguments", testArguments},
+		{"Room", testRoom},
 		{"Files", testFiles},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, w) })

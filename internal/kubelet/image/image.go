@@ -86,6 +86,9 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 		if err != nil {
 			err = fmt.Errorf("Failed to inspect image %q: %w", image, err)
 			im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
+			if misnamed(err) {
+				return "", &Error{"InvalidImageName", err}
+			}
 			return "", &Error{"ImageInspectError", err}
 		}
 		if st != nil && st.Image != nil {
@@ -105,7 +108,7 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 	if err != nil {
 		reason := "ErrImagePull"
 		switch {
-		case strings.Contains(err.Error(), "invalid reference format"): // as runtimes say it
+		case misnamed(err):
 			reason = "InvalidImageName"
 		case errors.Is(err, crierrors.ErrRegistryUnavailable), strings.Contains(err.Error(), crierrors.ErrRegistryUnavailable.Error()):
 			reason = "RegistryUnavailable"
@@ -196,3 +199,7 @@ func (im *Puller) fetch(ctx context.Context, spec *runtimeapi.ImageSpec, auths [
 	}
 	return "", errors.Join(errs...)
 }
+
+// misnamed tells whether no registry could have an image of the name, in the
+// words that all runtimes have for it.
+func misnamed(err error) bool { return strings.Contains(err.Error(), "invalid reference format") }
