@@ -31,7 +31,6 @@ func namespace() *Strategy {
 			"status": func(o, was runtime.Object) {
 				ns, old := o.(*corev1.Namespace), was.(*corev1.Namespace)
 				ns.Spec.Finalizers = old.Spec.Finalizers
-				ns.Labels, ns.Annotations = old.Labels, old.Annotations
 			},
 			"finalize": func(o, was runtime.Object) {
 				ns, old := o.(*corev1.Namespace), was.(*corev1.Namespace)

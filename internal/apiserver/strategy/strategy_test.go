@@ -147,3 +147,14 @@ func TestServiceUpdates(t *testing.T) {
 		}
 	}
 }
+
+// TestNamespaceStatus writes through the subresource what it may and may not.
+func TestNamespaceStatus(t *testing.T) {
+	old := &corev1.Namespace{Spec: corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{corev1.FinalizerKubernetes}}}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{"a": "b"}}}
+	ns.Status.Conditions = []corev1.NamespaceCondition{{Type: "Patched"}}
+	strategy.New()[schema.GroupResource{Resource: "namespaces"}].Sub["status"](ns, old)
+	if ns.Annotations["a"] != "b" || len(ns.Status.Conditions) != 1 || len(ns.Spec.Finalizers) != 1 {
+		t.Errorf("%+v", ns)
+	}
+}
