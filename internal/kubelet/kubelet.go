@@ -189,10 +189,11 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if err := wait(subscribed); err != nil {
 		return quiet(ctx, err)
 	}
-	if !cache.WaitForCacheSync(ctx.Done(), k.Pods.HasSynced) {
-		return nil
+	synced := []cache.DoneChecker{k.Pods.HasSyncedChecker()}
+	if k.Informers != nil {
+		synced = append(synced, k.Informers.Core().V1().Services().Informer().HasSyncedChecker())
 	}
-	if k.Informers != nil && !cache.WaitForCacheSync(ctx.Done(), k.Informers.Core().V1().Services().Informer().HasSynced) {
+	if !cache.WaitFor(ctx, "", synced...) {
 		return nil
 	}
 	if err := k.adopt(ctx); err != nil {
