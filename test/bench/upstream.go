@@ -36,6 +36,8 @@ const (
 )
 
 func (t *upstream) start(ctx context.Context) (*cluster, error) {
+	// What is started dies with the thread that started it: this one has to stay.
+	runtime.LockOSThread()
 	w, err := os.MkdirTemp("", "clipper-peer-")
 	if err != nil {
 		return nil, err
@@ -98,10 +100,20 @@ state = "` + w + `/containerd-run"
     bin_dirs = ["` + t.bin + `"]
     conf_dir = "` + w + `/cni"
 `,
-		"kubelet.yaml": `{apiVersion: kubelet.config.k8s.io/v1beta1, kind: KubeletConfiguration,
-authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}, authorization: {mode: AlwaysAllow},
-cgroupDriver: cgroupfs, failCgroupV1: false, failSwapOn: false, containerRuntimeEndpoint: "unix://` + w + `/containerd.sock",
-clusterDNS: ["10.96.0.10"], clusterDomain: cluster.local, maxPods: 500, serializeImagePulls: false}`,
+		// Not in braces: the kubelet would take it for JSON.
+		"kubelet.yaml": `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
+authorization: {mode: AlwaysAllow}
+cgroupDriver: cgroupfs
+failCgroupV1: false
+failSwapOn: false
+containerRuntimeEndpoint: "unix://` + w + `/containerd.sock"
+clusterDNS: ["10.96.0.10"]
+clusterDomain: cluster.local
+maxPods: 500
+serializeImagePulls: false
+`,
 	} {
 		path := filepath.Join(w, file)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
