@@ -12,7 +12,7 @@ import (
 const (
 	minEvents = 128
 	maxEvents = 16384
-	maxBytes  = 8 << 20
+	maxBytes  = 4 << 20
 	maxAge    = time.Minute
 )
 
