@@ -561,9 +561,11 @@ func TestAttach(t *testing.T) {
 		id := b.start(pod, c)
 		for _, n := range []string{"0", "1"} {
 			out := newBuffer()
+			go io.Copy(io.Discard, out.r) // what comes before the attach ends
 			if err := b.StreamingRuntime().Attach(b.ctx, id, strings.NewReader("x\n"), out, nil, false, nil); err != nil {
 				t.Error(err)
 			}
+			out.Close()
 			b.wrote(id, n+" x")
 		}
 	})
