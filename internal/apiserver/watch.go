@@ -87,6 +87,7 @@ type watchStream struct {
 	flusher http.Flusher
 	buf     []byte
 	room    *[]byte // buf's, from the pool; nil while there is nothing to write
+	written bool    // since the last flush
 	batch   []cache.Delivery
 
 	marks       bool // bookmarks are wanted
@@ -120,6 +121,9 @@ func (s *watchStream) run(seconds *int64) error {
 			if ferr := s.event(&s.batch[i]); ferr != nil {
 				return s.fail(ferr)
 			}
+			if len(s.buf) >= flushFrom && !s.write() {
+				return nil
+			}
 		}
 		if clear(s.batch); cap(s.batch) > quietBatch && bell != nil {
 			s.batch = nil
@@ -136,9 +140,6 @@ func (s *watchStream) run(seconds *int64) error {
 			return s.fail(err)
 		}
 		if bell == nil {
-			if len(s.buf) >= flushFrom && !s.write() {
-				return nil
-			}
 			continue
 		}
 		// Nothing more for now: what the watcher was told is complete up to
@@ -149,10 +150,11 @@ func (s *watchStream) run(seconds *int64) error {
 			}
 		}
 		due = false
-		if s.room != nil { // out with it, at one go
-			if !s.write() {
-				return nil
-			}
+		if s.room != nil && !s.write() { // out with it, at one go
+			return nil
+		}
+		if s.written {
+			s.written = false
 			s.flusher.Flush()
 		}
 		select {
@@ -169,8 +171,9 @@ func (s *watchStream) run(seconds *int64) error {
 	}
 }
 
-// write writes what was gathered. An idle watch holds no buffer.
+// write writes what was gathered, to be flushed. An idle watch holds no buffer.
 func (s *watchStream) write() bool {
+	s.written = true
 	_, err := s.request.w.Write(s.buf)
 	if *s.room = s.buf; cap(s.buf) <= smallMost {
 		small.Put(s.room)
