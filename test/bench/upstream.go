@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,8 +25,16 @@ import (
 // as one node, in a network namespace without an uplink. Clients inside the
 // cluster are not throttled, so that no client-side limit decides a comparison.
 type upstream struct {
+	// others are the namespaces of pods that were there before.
+	others      []string
 	bin, images string
 	processes   []*exec.Cmd
+}
+
+// podNamespaces returns those that containerd made for pods.
+func podNamespaces() []string {
+	all, _ := filepath.Glob("/var/run/netns/cni-*")
+	return all
 }
 
 func (t *upstream) name() string { return "upstream" }
@@ -36,6 +45,7 @@ const (
 )
 
 func (t *upstream) start(ctx context.Context) (*cluster, error) {
+	t.others = podNamespaces()
 	// What is started dies with the thread that started it: this one has to stay.
 	runtime.LockOSThread()
 	w, err := os.MkdirTemp("", "clipper-peer-")
@@ -229,6 +239,12 @@ func (t *upstream) stop(c *cluster) error {
 		}
 	}
 	err := command(context.Background(), nil, "ip", "netns", "del", peerNS)
+	// Pods that were killed with their runtime leave their namespaces behind.
+	for _, pod := range podNamespaces() {
+		if !slices.Contains(t.others, pod) {
+			err = errors.Join(err, command(context.Background(), nil, "ip", "netns", "del", filepath.Base(pod)))
+		}
+	}
 	return errors.Join(err, os.RemoveAll(c.work))
 }
 
