@@ -143,7 +143,8 @@ func (l *links) tag() {
 			if err != nil {
 				continue // what is no address leads nowhere
 			}
-			if there := below(to, l.backend, l.base); there != a.Val {
+			// One that is only written in another way leads where it led.
+			if there := below(to, l.backend, l.base); there != to.String() {
 				a.Val, changed = there, true
 			}
 		}
