@@ -3,8 +3,11 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -21,10 +24,9 @@ type peers struct {
 
 	mu    sync.Mutex
 	nodes map[string]peer
-	dirty map[string]struct{}
 	wake  chan struct{}
 
-	routes map[string]peer // in the kernel, by node
+	routes map[netip.Prefix]netip.Addr // in the kernel: pods' networks, and by way of whom
 }
 
 // peer is how a node's pods are reached; zero if they are not.
@@ -36,8 +38,7 @@ type peer struct {
 func newPeers(cfg *Config) *peers {
 	return &peers{
 		cfg: cfg, log: cfg.Logger,
-		nodes: map[string]peer{}, dirty: map[string]struct{}{}, routes: map[string]peer{},
-		wake: make(chan struct{}, 1),
+		nodes: map[string]peer{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -59,7 +60,9 @@ func (p *peers) run(ctx context.Context) error {
 	if !cache.WaitFor(ctx, "", reg.HasSyncedChecker()) {
 		return nil
 	}
-	p.dropStale()
+	if p.routes, err = kernelRoutes(); err != nil {
+		return fmt.Errorf("routes to other nodes' pods: %w", err)
+	}
 	for {
 		p.apply()
 		select {
@@ -90,7 +93,6 @@ func (p *peers) note(o any, exists bool) {
 	if p.nodes[node.Name] = now; now == (peer{}) {
 		delete(p.nodes, node.Name)
 	}
-	p.dirty[node.Name] = struct{}{}
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -124,68 +126,65 @@ func (p *peers) reach(node *corev1.Node) (at peer) {
 	return at
 }
 
-// apply brings the routes of changed nodes up to date.
+// apply brings the kernel's routes to what the nodes say now.
 func (p *peers) apply() {
-	p.mu.Lock()
-	changed := make(map[string]peer, len(p.dirty))
-	for name := range p.dirty {
-		changed[name] = p.nodes[name]
-	}
-	clear(p.dirty)
-	p.mu.Unlock()
-	for name, now := range changed {
-		old := p.routes[name]
-		if old.pods.IsValid() && old.pods != now.pods && !p.inUse(name, old) {
-			if err := netlink.RouteDel(&netlink.Route{Dst: ipNet(old.pods), Protocol: routeProtocol}); err != nil && !errors.Is(err, unix.ESRCH) {
-				p.log.Error("route to a node's pods was not deleted", "node", name, "cidr", old.pods, "err", err)
-			}
-		}
-		delete(p.routes, name)
-		if !now.pods.IsValid() {
+	want := p.want()
+	for dst := range p.routes {
+		if _, ok := want[dst]; ok {
 			continue
 		}
-		err := netlink.RouteReplace(&netlink.Route{
-			Dst: ipNet(now.pods), Gw: now.via.AsSlice(), Protocol: routeProtocol,
-		})
+		err := netlink.RouteDel(&netlink.Route{Dst: ipNet(dst), Protocol: routeProtocol})
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			p.log.Error("route to a node's pods was not deleted", "cidr", dst, "err", err)
+			continue
+		}
+		delete(p.routes, dst)
+	}
+	for dst, via := range want {
+		if p.routes[dst] == via {
+			continue
+		}
+		err := netlink.RouteReplace(&netlink.Route{Dst: ipNet(dst), Gw: via.AsSlice(), Protocol: routeProtocol})
 		if err != nil {
 			p.log.Error("no route to a node's pods: its address must be on a network of this node",
-				"node", name, "cidr", now.pods, "via", now.via, "err", err)
+				"cidr", dst, "via", via, "err", err)
 			continue
 		}
-		p.routes[name] = now
+		p.routes[dst] = via
 	}
 }
 
-// inUse tells whether another node has taken over the network.
-func (p *peers) inUse(name string, at peer) bool {
-	for other, r := range p.routes {
-		if other != name && r.pods == at.pods {
-			return true
+// want is the routes that the nodes call for. Of two nodes that claim one
+// network, the first by name has it, so that no order of events decides.
+func (p *peers) want() map[netip.Prefix]netip.Addr {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	want := make(map[netip.Prefix]netip.Addr, len(p.nodes))
+	for _, name := range slices.Sorted(maps.Keys(p.nodes)) {
+		if at := p.nodes[name]; !want[at.pods].IsValid() {
+			want[at.pods] = at.via
 		}
 	}
-	return false
+	return want
 }
 
-// dropStale deletes routes to nodes that went while this process was not running.
-func (p *peers) dropStale() {
-	p.mu.Lock()
-	known := map[string]bool{}
-	for _, at := range p.nodes {
-		known[ipNet(at.pods).String()] = true
-	}
-	p.mu.Unlock()
-	ours, err := netlink.RouteListFiltered(netlink.FAMILY_V4,
+// kernelRoutes is what an earlier process left of such routes.
+func kernelRoutes() (map[netip.Prefix]netip.Addr, error) {
+	list, err := netlink.RouteListFiltered(netlink.FAMILY_V4,
 		&netlink.Route{Protocol: routeProtocol}, netlink.RT_FILTER_PROTOCOL)
 	if err != nil {
-		p.log.Error("routes could not be listed", "err", err)
-		return
+		return nil, err
 	}
-	for _, r := range ours {
-		if r.Gw == nil || known[r.Dst.String()] {
+	routes := map[netip.Prefix]netip.Addr{}
+	for _, r := range list {
+		if r.Gw == nil || r.Dst == nil {
 			continue
 		}
-		if err := netlink.RouteDel(&r); err != nil && !errors.Is(err, unix.ESRCH) {
-			p.log.Error("stale route was not deleted", "route", r.String(), "err", err)
+		dst, ok := netip.AddrFromSlice(r.Dst.IP.To4())
+		via, okVia := netip.AddrFromSlice(r.Gw.To4())
+		if bits, _ := r.Dst.Mask.Size(); ok && okVia {
+			routes[netip.PrefixFrom(dst, bits)] = via
 		}
 	}
+	return routes, nil
 }
