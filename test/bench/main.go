@@ -3,7 +3,7 @@
 // upstream's binaries it measures upstream beside it, in alternation, so that
 // both see the machine in the same state.
 //
-// usage: bench [-peer DIR] [-kubeconfig FILE] [-rounds N] [-only REGEXP] [-profiles DIR] [-o json]
+// usage: bench [-peer DIR] [-kubeconfig FILE] [-name CLUSTER] [-rounds N] [-only REGEXP] [-profiles DIR] [-o json]
 package main
 
 import (
@@ -44,6 +44,7 @@ type figure struct {
 func main() {
 	peer := flag.String("peer", os.Getenv("PEER"), "folder of upstream's binaries")
 	program := flag.String("clipper", os.Getenv("CLIPPER"), "the clipper to measure")
+	cluster := flag.String("name", "bench", "name of the cluster that is started")
 	images := flag.String("images", "bin/test-images.tar", "archive of the images that pods run")
 	kubeconfig := flag.String("kubeconfig", "", "measure the cluster that this file names, instead of starting one")
 	rounds := flag.Int("rounds", 1, "how often to measure each")
@@ -56,7 +57,7 @@ func main() {
 	if *program == "" {
 		*program = "bin/clipper"
 	}
-	targets := []target{&clipper{program: *program, images: *images}}
+	targets := []target{&clipper{program: *program, images: *images, cluster: *cluster}}
 	if *peer != "" {
 		targets = append(targets, &upstream{bin: *peer, images: *images})
 	}
