@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	_ "time/tzdata" // a CronJob may name a time zone on a machine that knows none
 
 	"clipper/internal/cli"
 )

@@ -9,12 +9,14 @@ import (
 
 	"clipper/internal/auth"
 	"clipper/internal/controller"
+	"clipper/internal/controller/cronjob"
 	"clipper/internal/controller/daemonset"
 	"clipper/internal/controller/deployment"
 	"clipper/internal/controller/disruption"
 	"clipper/internal/controller/endpoints"
 	"clipper/internal/controller/endpointslice"
 	"clipper/internal/controller/garbage"
+	"clipper/internal/controller/job"
 	"clipper/internal/controller/namespace"
 	"clipper/internal/controller/nodelifecycle"
 	"clipper/internal/controller/podgc"
@@ -24,6 +26,7 @@ import (
 	"clipper/internal/controller/rootca"
 	"clipper/internal/controller/serviceaccount"
 	"clipper/internal/controller/statefulset"
+	"clipper/internal/controller/ttlafterfinished"
 	"clipper/internal/run"
 	"clipper/internal/scheduler"
 )
@@ -59,6 +62,9 @@ var controllers = []struct {
 	{"replication-controller", plain(replicationcontroller.New)},
 	{"statefulset-controller", plain(statefulset.New)},
 	{"daemon-set-controller", plain(daemonset.New)},
+	{"job-controller", plain(job.New)},
+	{"cronjob-controller", plain(cronjob.New)},
+	{"ttl-after-finished-controller", plain(ttlafterfinished.New)},
 	{"endpointslice-controller", plain(endpointslice.New)},
 	{"endpoint-controller", plain(endpoints.New)},
 	{"endpointslicemirroring-controller", plain(endpoints.NewMirror)},

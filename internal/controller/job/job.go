@@ -1,5 +1,4 @@
-// Package job runs the pods of Jobs to completion, and deletes Jobs that have
-// outlived their time after that.
+// Package job runs the pods of Jobs to completion.
 package job
 
 import (
@@ -10,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -134,8 +132,7 @@ func (j *Controller) sync(ctx context.Context, key controller.Key) error {
 	if err != nil {
 		return err
 	}
-	now := j.Clock.Now()
-	p := newPlan(job, pods, now)
+	p := newPlan(job, pods, j.Clock.Now())
 	if p.next > 0 {
 		j.AddAfter(key, p.next)
 	}
@@ -150,10 +147,7 @@ func (j *Controller) sync(ctx context.Context, key controller.Key) error {
 			j.events.Event(job, e.kind, e.reason, e.message)
 		}
 	}
-	if err := j.apply(ctx, job, p); err != nil {
-		return err
-	}
-	return j.expire(ctx, key, job, now)
+	return j.apply(ctx, job, p)
 }
 
 func (j *Controller) apply(ctx context.Context, job *batchv1.Job, p plan) error {
@@ -221,29 +215,6 @@ func (j *Controller) letGo(ctx context.Context, key controller.Key, job *batchv1
 	}
 	_, err := controller.AllAtOnce(len(lost), func(i int) error { return j.untrack(ctx, lost[i]) })
 	return err
-}
-
-// expire deletes a Job whose time after its end is over (KEP-592).
-func (j *Controller) expire(ctx context.Context, key controller.Key, job *batchv1.Job, now time.Time) error {
-	ttl := job.Spec.TTLSecondsAfterFinished
-	if ttl == nil || job.DeletionTimestamp != nil || !finished(&job.Status) {
-		return nil
-	}
-	var at time.Time
-	for _, c := range job.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			at = c.LastTransitionTime.Time
-		}
-	}
-	if left := at.Add(time.Duration(*ttl) * time.Second).Sub(now); left > 0 {
-		j.AddAfter(key, left)
-		return nil
-	}
-	foreground := metav1.DeletePropagationForeground
-	return controller.GoneOrChanged(j.Client.BatchV1().Jobs(job.Namespace).Delete(ctx, job.Name, metav1.DeleteOptions{
-		PropagationPolicy: &foreground,
-		Preconditions:     &metav1.Preconditions{UID: &job.UID, ResourceVersion: &job.ResourceVersion},
-	}))
 }
 
 // podOf returns the Job's pod of a completion index; -1 is none.
