@@ -22,10 +22,9 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *v1.Pod, nodeName st
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queued := s.queue.items[pod.UID] == it
-	now := s.clock.Now()
 	if err == nil {
 		if queued {
-			s.queue.remove(pod.UID, now)
+			s.dequeue(it)
 		}
 		s.reportBound(ctx, pod, nodeName)
 		return
@@ -37,10 +36,10 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *v1.Pod, nodeName st
 		return // it was bound or deleted meanwhile
 	}
 	if apierrors.IsNotFound(err) {
-		s.queue.remove(pod.UID, now)
+		s.dequeue(it)
 		return
 	}
-	it.backOff(now)
+	it.backOff(s.clock.Now())
 	s.queue.push(it, delayed)
 	s.poke()
 	s.reportFailure(ctx, it, v1.PodReasonSchedulerError, fmt.Sprintf("binding rejected: running Bind plugin %q: %v", "DefaultBinder", err))

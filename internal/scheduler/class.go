@@ -37,6 +37,8 @@ type class struct {
 	// is the one of them that is being tried again.
 	waiting itemHeap
 	woken   *item
+	// vain is what was last found of making room for a pod of the class.
+	vain vain
 }
 
 func newClass(pod *v1.Pod, key string) *class {
@@ -79,6 +81,11 @@ func newClass(pod *v1.Pod, key string) *class {
 func classKey(b []byte, pod *v1.Pod) []byte {
 	spec := &pod.Spec
 	b = appendString(b, spec.NodeName)
+	if neverPreempts(pod) {
+		b = append(b, 1)
+	} else {
+		b = append(b, 0)
+	}
 	b = appendLabels(b, spec.NodeSelector)
 	b = binary.AppendUvarint(b, uint64(len(spec.Tolerations)))
 	for i := range spec.Tolerations {

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -26,14 +27,12 @@ func (s *Scheduler) scheduleOne(ctx context.Context) bool {
 	}
 	n, why := s.decide(it)
 	if n == nil {
-		it.backOff(now)
-		s.queue.push(it, waiting)
-		s.queue.settle(it, false, now)
-		s.reportFailure(ctx, it, v1.PodReasonUnschedulable, why)
+		s.refuse(ctx, it, why, now)
 		return true
 	}
 	it.at = binding
 	s.index.place(it.pod, n.name, it.class.load, it.class.terms, true)
+	s.nominate(it, "")
 	s.queue.settle(it, true, now)
 	if it.class.terms != nil {
 		s.queue.wakeCoupled(now)
@@ -43,18 +42,76 @@ func (s *Scheduler) scheduleOne(ctx context.Context) bool {
 	return true
 }
 
+// refuse has a pod wait that fits nowhere, and makes room for it if that helps.
+func (s *Scheduler) refuse(ctx context.Context, it *item, why diagnosis, now time.Time) {
+	text := why.text
+	var room *candidate
+	vain := noNodes
+	if len(s.index.nodes) > 0 {
+		if room, vain = s.preempt(it, why.failures); room == nil {
+			text += " preemption: " + vain
+		}
+	}
+	it.backOff(now)
+	s.queue.push(it, waiting)
+	s.queue.settle(it, false, now)
+	switch {
+	case room != nil:
+		s.makeRoom(ctx, it, room)
+	case vain != policyNever && vain != roomIsMade:
+		s.nominate(it, "")
+	}
+	s.reportFailure(ctx, it, v1.PodReasonUnschedulable, text)
+}
+
+// diagnosis is why a pod fits no node: in words, and by position of the node.
+type diagnosis struct {
+	text string
+	// failures are valid until the next decision.
+	failures []*failure
+}
+
 // decide returns the node for a pod, or why it fits none.
-func (s *Scheduler) decide(it *item) (*node, string) {
+func (s *Scheduler) decide(it *item) (*node, diagnosis) {
 	c := it.class
 	it.coupled = c.coupled || s.matched(it.pod)
 	if it.coupled {
-		return s.decideCoupled(it.pod, c)
+		return s.decideCoupled(it)
+	}
+	if n := s.nominee(it, nil); n != nil {
+		return n, diagnosis{}
 	}
 	r := s.queue.classes.use(c)
-	if n := r.best(s.index, s.plugins, s.rng); n != nil {
-		return n, ""
+	best := r.best(s.index, s.plugins, s.rng)
+	var crowded map[*node]*failure
+	if best != nil && len(s.nominations) > 0 {
+		if crowded = s.crowded(it); crowded[best] != nil {
+			best = r.bestBut(crowded)
+		}
 	}
-	return nil, r.unfit()
+	if best != nil {
+		return best, diagnosis{}
+	}
+	return nil, r.diagnose(crowded, s.room())
+}
+
+// nominee returns the node where room was made for a pod, if it fits there.
+func (s *Scheduler) nominee(it *item, states []clusterState) *node {
+	if it.nominated == "" {
+		return nil
+	}
+	n := s.index.byName[it.nominated]
+	if n == nil || n.obj == nil || s.refusal(it, n, states) != nil {
+		return nil
+	}
+	return n
+}
+
+// room returns where to note why each node fails.
+func (s *Scheduler) room() []*failure {
+	s.failures = slices.Grow(s.failures[:0], len(s.index.nodes))[:len(s.index.nodes)]
+	clear(s.failures)
+	return s.failures
 }
 
 // matched tells whether the pods that are placed have terms that match the pod.
@@ -67,36 +124,61 @@ func (s *Scheduler) matched(pod *v1.Pod) bool {
 	return false
 }
 
-// unfit counts why no node is there for the class.
-func (r *ranking) unfit() string {
-	if r.text != "" && r.textOf == r.seen {
-		return r.text
+// bestBut returns the best node that is not among the others.
+func (r *ranking) bestBut(others map[*node]*failure) *node {
+	best := int32(-1)
+	for _, pos := range r.heap {
+		if others[r.entries[pos].node] == nil && (best < 0 || r.before(pos, best)) {
+			best = pos
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	return r.entries[best].node
+}
+
+// diagnose tells why no node is there for the class, when all are known; the
+// crowded ones fit but for what is kept for others.
+func (r *ranking) diagnose(crowded map[*node]*failure, failures []*failure) diagnosis {
+	for i := range r.entries {
+		e := &r.entries[i]
+		if failures[i] = e.failure; e.failure == nil {
+			failures[i] = crowded[e.node]
+		}
+	}
+	if crowded == nil && r.text != "" && r.textOf == r.seen {
+		return diagnosis{r.text, failures}
 	}
 	t := tally{nodes: len(r.entries)}
-	for i := range r.entries {
-		if f := r.entries[i].failure; f != nil {
+	for _, f := range failures {
+		if f != nil {
 			t.add(f)
 		}
 	}
-	r.text, r.textOf = t.String(), r.seen
-	return r.text
+	text := t.String()
+	if crowded == nil {
+		r.text, r.textOf = text, r.seen
+	}
+	return diagnosis{text, failures}
 }
 
 // decideCoupled looks at nodes until enough are found, and at all that they
 // depend on.
-func (s *Scheduler) decideCoupled(pod *v1.Pod, c *class) (*node, string) {
-	nodes := s.index.nodes
-	states, weights := s.clusterStates(pod, c)
+func (s *Scheduler) decideCoupled(it *item) (*node, diagnosis) {
+	c, nodes := it.class, s.index.nodes
+	states, weights := s.clusterStates(it.pod, c)
+	if n := s.nominee(it, states); n != nil {
+		return n, diagnosis{}
+	}
+	failures := s.room()
 	t := tally{nodes: len(nodes)}
 	var found []*node
 	looked := 0
 	for enough := findEnough(len(nodes)); looked < len(nodes) && len(found) < enough; looked++ {
 		n := nodes[(s.start+looked)%len(nodes)]
-		f := s.failureOn(c, n)
-		for i := 0; f == nil && i < len(states); i++ {
-			f = states[i].filter(n)
-		}
-		if f != nil {
+		if f := s.refusal(it, n, states); f != nil {
+			failures[n.pos] = f
 			t.add(f)
 			continue
 		}
@@ -106,7 +188,7 @@ func (s *Scheduler) decideCoupled(pod *v1.Pod, c *class) (*node, string) {
 		s.start = (s.start + looked) % len(nodes)
 	}
 	if len(found) == 0 {
-		return nil, t.String()
+		return nil, diagnosis{t.String(), failures}
 	}
 	scores := s.scores(c, found)
 	for i, state := range states {
@@ -126,7 +208,7 @@ func (s *Scheduler) decideCoupled(pod *v1.Pod, c *class) (*node, string) {
 			}
 		}
 	}
-	return found[best], ""
+	return found[best], diagnosis{}
 }
 
 func (s *Scheduler) clusterStates(pod *v1.Pod, c *class) (states []clusterState, weights []int64) {

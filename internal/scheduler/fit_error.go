@@ -15,12 +15,17 @@ type tally struct {
 	reasons map[string]int
 }
 
-func (t *tally) add(f *failure) {
+func (t *tally) add(f *failure) { t.addTimes(f, 1) }
+
+func (t *tally) addTimes(f *failure, n int) {
+	if n == 0 {
+		return
+	}
 	if t.reasons == nil {
 		t.reasons = map[string]int{}
 	}
 	for _, reason := range f.reasons {
-		t.reasons[reason]++
+		t.reasons[reason] += n
 	}
 }
 

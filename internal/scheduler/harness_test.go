@@ -32,6 +32,7 @@ type stubClient struct {
 	bound   func(namespace, name string, b *v1.Binding) error
 	event   func(*eventsv1.Event)
 	patched func(name string, patch []byte)
+	deleted func(namespace, name string) error
 }
 
 func (c *stubClient) CoreV1() typedcorev1.CoreV1Interface       { return stubCore{c: c} }
@@ -62,6 +63,13 @@ func (s stubPods) Patch(_ context.Context, name string, _ types.PatchType, data 
 		s.c.patched(s.ns+"/"+name, data)
 	}
 	return nil, nil
+}
+
+func (s stubPods) Delete(_ context.Context, name string, _ metav1.DeleteOptions) error {
+	if s.c.deleted == nil {
+		return nil
+	}
+	return s.c.deleted(s.ns, name)
 }
 
 type stubEvents struct {
@@ -240,6 +248,7 @@ type api struct {
 	bindings map[string]string
 	events   []string
 	patches  []string
+	deletes  []string
 	refuse   error
 }
 
@@ -266,6 +275,12 @@ func newAPI() *api {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.patches = append(a.patches, name+" "+string(patch))
+	}
+	a.deleted = func(ns, name string) error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.deletes = append(a.deletes, ns+"/"+name)
+		return nil
 	}
 	return a
 }

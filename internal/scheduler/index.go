@@ -26,7 +26,9 @@ type node struct {
 	soft        []v1.Taint // that pods prefer to avoid
 	images      map[string]int64
 
-	pods                  map[types.UID]*placed
+	pods map[types.UID]*placed
+	// What the pods take, together; count is how many they are.
+	count                 int
 	requested             resources
 	scoreCPU, scoreMemory int64
 	ports                 []hostPort
@@ -38,9 +40,12 @@ type placed struct {
 	node *node
 	load *load
 	// terms are those of its affinity to other pods; nil if it has none.
-	terms *podTerms
+	terms    *podTerms
+	priority int32
 	// assumed means that the API has not said so yet.
 	assumed bool
+	// going means that the pod was chosen to make room for another.
+	going bool
 }
 
 // index is all that is known of the cluster. Its owner guards it.
@@ -56,6 +61,7 @@ type index struct {
 
 	imageNodes map[string]int // how many nodes have an image
 	affine     map[types.UID]*placed
+	priorities map[int32]int // how many pods have a priority
 }
 
 func newIndex() *index {
@@ -64,6 +70,7 @@ func newIndex() *index {
 		pods:       map[types.UID]*placed{},
 		imageNodes: map[string]int{},
 		affine:     map[types.UID]*placed{},
+		priorities: map[int32]int{},
 	}
 }
 
@@ -196,37 +203,38 @@ func (x *index) drop(n *node) {
 // place puts a pod on a node. If it is there already, it only replaces the
 // object and what has changed; it returns nil if nothing has.
 func (x *index) place(pod *v1.Pod, nodeName string, l *load, terms *podTerms, assumed bool) *node {
+	going := false
 	if old := x.pods[pod.UID]; old != nil {
 		if old.node.name == nodeName && old.load.equal(l) && maps.Equal(old.pod.Labels, pod.Labels) && (old.pod.DeletionTimestamp == nil) == (pod.DeletionTimestamp == nil) {
 			old.pod, old.assumed = pod, assumed
 			return nil
 		}
+		going = old.going && old.node.name == nodeName
 		x.remove(pod.UID)
 	}
 	n := x.node(nodeName)
-	p := &placed{pod: pod, node: n, load: l, terms: terms, assumed: assumed}
+	p := &placed{pod: pod, node: n, load: l, terms: terms, priority: priorityOf(pod), assumed: assumed, going: going}
 	x.pods[pod.UID], n.pods[pod.UID] = p, p
 	if terms != nil {
 		x.affine[pod.UID] = p
 	}
-	n.requested.add(&l.requests, 1)
-	n.scoreCPU += l.scoreCPU
-	n.scoreMemory += l.scoreMemory
-	n.ports = append(n.ports, l.ports...)
+	x.priorities[p.priority]++
+	n.take(l)
 	x.touch(n)
 	return n
 }
 
-// remove takes a pod off its node, which it returns; nil if it was on none.
-func (x *index) remove(uid types.UID) *node {
-	p := x.pods[uid]
-	if p == nil {
-		return nil
-	}
-	n, l := p.node, p.load
-	delete(x.pods, uid)
-	delete(n.pods, uid)
-	delete(x.affine, uid)
+// take counts a pod's load to what the node's pods take, and give takes it off.
+func (n *node) take(l *load) {
+	n.count++
+	n.requested.add(&l.requests, 1)
+	n.scoreCPU += l.scoreCPU
+	n.scoreMemory += l.scoreMemory
+	n.ports = append(n.ports, l.ports...)
+}
+
+func (n *node) give(l *load) {
+	n.count--
 	n.requested.add(&l.requests, -1)
 	n.scoreCPU -= l.scoreCPU
 	n.scoreMemory -= l.scoreMemory
@@ -235,6 +243,32 @@ func (x *index) remove(uid types.UID) *node {
 			n.ports = slices.Delete(n.ports, i, i+1)
 		}
 	}
+}
+
+// anyBelow tells whether a pod of a lower priority is on some node.
+func (x *index) anyBelow(priority int32) bool {
+	for p := range x.priorities {
+		if p < priority {
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes a pod off its node, which it returns; nil if it was on none.
+func (x *index) remove(uid types.UID) *node {
+	p := x.pods[uid]
+	if p == nil {
+		return nil
+	}
+	n := p.node
+	delete(x.pods, uid)
+	delete(n.pods, uid)
+	delete(x.affine, uid)
+	if x.priorities[p.priority]--; x.priorities[p.priority] == 0 {
+		delete(x.priorities, p.priority)
+	}
+	n.give(p.load)
 	x.touch(n)
 	x.drop(n)
 	return n

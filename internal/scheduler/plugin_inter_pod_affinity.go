@@ -123,13 +123,15 @@ func interPodAffinity() clusterPlugin {
 const interPodAffinityName = "InterPodAffinity"
 
 type interPodState struct {
+	pod   *v1.Pod
+	ns    namespaces
 	terms *podTerms
 	// Numbers of pods by domain: those that repel the pod, those that all
 	// required terms match, those that a term of anti-affinity matches.
 	repelling, near, avoided map[domain]int
-	// alone: no pod matches the required terms, but the pod itself does, so
-	// it may be the first.
-	alone  bool
+	nears                    int // the sum of near
+	// self: the pod matches its own required terms, so it may be the first.
+	self   bool
 	points map[domain]int64
 
 	failedAffinity, failedAnti, failedExisting *failure
@@ -140,6 +142,8 @@ func prepareInterPodAffinity(x *index, pod *v1.Pod, c *class, ns namespaces) clu
 		return nil
 	}
 	s := &interPodState{
+		pod:            pod,
+		ns:             ns,
 		terms:          c.terms,
 		repelling:      map[domain]int{},
 		near:           map[domain]int{},
@@ -153,26 +157,59 @@ func prepareInterPodAffinity(x *index, pod *v1.Pod, c *class, ns namespaces) clu
 		s.terms = &podTerms{}
 	}
 	for _, p := range x.affine {
-		s.byExisting(p, pod, ns)
+		s.repelled(p, 1)
+		s.scoreExisting(p)
 	}
 	if c.terms != nil {
 		for _, p := range x.pods {
-			s.byOwn(p, ns)
+			s.asked(p, 1)
+			s.scoreOwn(p)
 		}
-		s.alone = len(s.near) == 0 && matchAll(s.terms.affinity, pod, ns)
+		s.self = matchAll(s.terms.affinity, pod, ns)
 	}
 	return s
 }
 
-// byExisting counts what a pod that is placed asks of the new one.
-func (s *interPodState) byExisting(p *placed, pod *v1.Pod, ns namespaces) {
+func (s *interPodState) shift(p *placed, by int) {
+	if p.terms != nil {
+		s.repelled(p, by)
+	}
+	s.asked(p, by)
+}
+
+// repelled counts the terms of a pod that is placed which keep the new one away.
+func (s *interPodState) repelled(p *placed, by int) {
 	for i := range p.terms.anti {
-		if t := &p.terms.anti[i]; t.matches(pod, ns) {
+		if t := &p.terms.anti[i]; t.matches(s.pod, s.ns) {
 			if d, ok := p.node.domain(t.topology); ok {
-				s.repelling[d]++
+				s.repelling[d] += by
 			}
 		}
 	}
+}
+
+// asked counts a pod that is placed if the new one's required terms match it.
+func (s *interPodState) asked(p *placed, by int) {
+	if matchAll(s.terms.affinity, p.pod, s.ns) {
+		for i := range s.terms.affinity {
+			if d, ok := p.node.domain(s.terms.affinity[i].topology); ok {
+				s.near[d] += by
+				s.nears += by
+			}
+		}
+	}
+	for i := range s.terms.anti {
+		if t := &s.terms.anti[i]; t.matches(p.pod, s.ns) {
+			if d, ok := p.node.domain(t.topology); ok {
+				s.avoided[d] += by
+			}
+		}
+	}
+}
+
+// scoreExisting scores by what a pod that is placed prefers of the new one.
+func (s *interPodState) scoreExisting(p *placed) {
+	pod, ns := s.pod, s.ns
 	award := func(terms []podTerm, sign, always int64) {
 		for i := range terms {
 			if t := &terms[i]; t.matches(pod, ns) {
@@ -189,25 +226,11 @@ func (s *interPodState) byExisting(p *placed, pod *v1.Pod, ns namespaces) {
 	award(p.terms.affinity, 0, 1)
 }
 
-// byOwn counts what the new pod asks of one that is placed.
-func (s *interPodState) byOwn(p *placed, ns namespaces) {
-	if matchAll(s.terms.affinity, p.pod, ns) {
-		for i := range s.terms.affinity {
-			if d, ok := p.node.domain(s.terms.affinity[i].topology); ok {
-				s.near[d]++
-			}
-		}
-	}
-	for i := range s.terms.anti {
-		if t := &s.terms.anti[i]; t.matches(p.pod, ns) {
-			if d, ok := p.node.domain(t.topology); ok {
-				s.avoided[d]++
-			}
-		}
-	}
+// scoreOwn scores by what the new pod prefers of one that is placed.
+func (s *interPodState) scoreOwn(p *placed) {
 	award := func(terms []podTerm, sign int64) {
 		for i := range terms {
-			if t := &terms[i]; t.matches(p.pod, ns) {
+			if t := &terms[i]; t.matches(p.pod, s.ns) {
 				if d, ok := p.node.domain(t.topology); ok {
 					s.points[d] += sign * t.weight
 				}
@@ -219,9 +242,10 @@ func (s *interPodState) byOwn(p *placed, ns namespaces) {
 }
 
 func (s *interPodState) filter(n *node) *failure {
+	alone := s.self && s.nears == 0
 	for i := range s.terms.affinity {
 		d, ok := n.domain(s.terms.affinity[i].topology)
-		if !ok || s.near[d] == 0 && !s.alone {
+		if !ok || s.near[d] == 0 && !alone {
 			return s.failedAffinity
 		}
 	}

@@ -52,7 +52,7 @@ func short(want, allocatable, requested int64) bool {
 }
 
 func fits(want *resources, n *node) bool {
-	if len(n.pods)+1 > n.maxPods ||
+	if n.count+1 > n.maxPods ||
 		short(want.cpu, n.allocatable.cpu, n.requested.cpu) ||
 		short(want.memory, n.allocatable.memory, n.requested.memory) ||
 		short(want.ephemeral, n.allocatable.ephemeral, n.requested.ephemeral) {
@@ -69,7 +69,7 @@ func fits(want *resources, n *node) bool {
 // lacks names all that a node has too little of. It is final if the node would
 // have too little of something even if it were empty.
 func lacks(want *resources, n *node) (reasons []string, final bool) {
-	if len(n.pods)+1 > n.maxPods {
+	if n.count+1 > n.maxPods {
 		reasons = append(reasons, "Too many pods")
 	}
 	check := func(name v1.ResourceName, want, allocatable, requested int64) {

@@ -30,8 +30,10 @@ type spreadConstraint struct {
 }
 
 type spreadState struct {
-	constraints []spreadConstraint
-	// counted are nodes that have the labels of all strict constraints.
+	namespace           string
+	class               *class
+	constraints         []spreadConstraint
+	stale               bool // fewest is of other counts
 	failed, failedLabel *failure
 }
 
@@ -40,6 +42,9 @@ func preparePodTopologySpread(x *index, pod *v1.Pod, c *class, _ namespaces) clu
 		return nil
 	}
 	s := &spreadState{
+		namespace:   pod.Namespace,
+		class:       c,
+		stale:       true,
 		failed:      &failure{podTopologySpreadName, []string{"node(s) didn't match pod topology spread constraints"}, false},
 		failedLabel: &failure{podTopologySpreadName, []string{"node(s) didn't match pod topology spread constraints (missing required label)"}, true},
 	}
@@ -47,17 +52,7 @@ func preparePodTopologySpread(x *index, pod *v1.Pod, c *class, _ namespaces) clu
 		s.constraints = append(s.constraints, newSpreadConstraint(pod, &pod.Spec.TopologySpreadConstraints[i]))
 	}
 	for _, n := range x.nodes {
-		s.count(c, n, pod.Namespace)
-	}
-	for i := range s.constraints {
-		k := &s.constraints[i]
-		k.fewest = math.MaxInt
-		for _, count := range k.counts {
-			k.fewest = min(k.fewest, count)
-		}
-		if len(k.counts) < k.minDomains || len(k.counts) == 0 {
-			k.fewest = 0
-		}
+		s.count(n)
 	}
 	return s
 }
@@ -89,7 +84,7 @@ func newSpreadConstraint(pod *v1.Pod, c *v1.TopologySpreadConstraint) spreadCons
 	return k
 }
 
-// counts tells whether the pods on a node count for a constraint.
+// includes tells whether the pods on a node count for a constraint.
 func (k *spreadConstraint) includes(c *class, n *node) bool {
 	if !k.ignoreNodes && c.selectsNodes {
 		if match, err := c.required.Match(n.obj); err != nil || !match {
@@ -106,24 +101,34 @@ func (k *spreadConstraint) includes(c *class, n *node) bool {
 	return true
 }
 
-func (s *spreadState) count(c *class, n *node, namespace string) {
-	// A node without the labels of all constraints of one sort does not count
-	// for that sort.
-	has := map[bool]bool{true: true, false: true}
+// counts tells whether a node counts for a constraint. One without the labels
+// of all constraints of a sort does not, for that sort.
+func (s *spreadState) counts(k *spreadConstraint, n *node) bool {
 	for i := range s.constraints {
-		if _, ok := n.obj.Labels[s.constraints[i].key]; !ok {
-			has[s.constraints[i].strict] = false
+		if o := &s.constraints[i]; o.strict == k.strict {
+			if _, ok := n.obj.Labels[o.key]; !ok {
+				return false
+			}
 		}
 	}
+	return k.includes(s.class, n)
+}
+
+// matches tells whether a pod counts for a constraint.
+func (s *spreadState) matches(k *spreadConstraint, pod *v1.Pod) bool {
+	return pod.Namespace == s.namespace && pod.DeletionTimestamp == nil && k.selector.Matches(labels.Set(pod.Labels))
+}
+
+func (s *spreadState) count(n *node) {
 	for i := range s.constraints {
 		k := &s.constraints[i]
-		if !has[k.strict] || !k.includes(c, n) {
+		if !s.counts(k, n) {
 			continue
 		}
 		value := n.obj.Labels[k.key]
 		count := k.counts[value]
 		for _, p := range n.pods {
-			if p.pod.Namespace == namespace && p.pod.DeletionTimestamp == nil && k.selector.Matches(labels.Set(p.pod.Labels)) {
+			if s.matches(k, p.pod) {
 				count++
 			}
 		}
@@ -131,7 +136,34 @@ func (s *spreadState) count(c *class, n *node, namespace string) {
 	}
 }
 
+func (s *spreadState) shift(p *placed, by int) {
+	for i := range s.constraints {
+		if k := &s.constraints[i]; s.matches(k, p.pod) && s.counts(k, p.node) {
+			k.counts[p.node.obj.Labels[k.key]] += by
+			s.stale = true
+		}
+	}
+}
+
+// findFewest finds the lowest of each constraint's counts.
+func (s *spreadState) findFewest() {
+	s.stale = false
+	for i := range s.constraints {
+		k := &s.constraints[i]
+		k.fewest = math.MaxInt
+		for _, count := range k.counts {
+			k.fewest = min(k.fewest, count)
+		}
+		if len(k.counts) < k.minDomains || len(k.counts) == 0 {
+			k.fewest = 0
+		}
+	}
+}
+
 func (s *spreadState) filter(n *node) *failure {
+	if s.stale {
+		s.findFewest()
+	}
 	for i := range s.constraints {
 		k := &s.constraints[i]
 		if !k.strict {

@@ -59,6 +59,8 @@ type clusterState interface {
 	filter(*node) *failure
 	// scores gives each node one from 0 to 100; nil if they are all the same.
 	scores([]*node) []int64
+	// shift has filter count a pod once more (by 1) or once less (by -1).
+	shift(p *placed, by int)
 }
 
 // namespaces gives the labels of a namespace, for selectors of namespaces.
@@ -66,7 +68,7 @@ type namespaces func(name string) map[string]string
 
 // profile holds the plugins in upstream's default order and with its weights.
 // SchedulingGates and PrioritySort are the queue's: see queue.admit and
-// queue.less. Preemption's place is after a decision found no node.
+// before. DefaultPreemption is tried when no node was found: see preempt.
 func profile() []plugin {
 	return []plugin{
 		nodeUnschedulable(),

@@ -6,7 +6,6 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 )
 
 const (
@@ -41,6 +40,9 @@ type item struct {
 	// coupled is set while the pod's verdicts depend on other nodes.
 	coupled bool
 	report  report
+	// nominated is the node where room is being made for the pod, told the one
+	// that the API was last told of.
+	nominated, told string
 }
 
 // queue holds the pods that are not bound. Its owner guards it.
@@ -87,7 +89,7 @@ func (q *queue) set(pod *v1.Pod, now time.Time) {
 	it := q.items[pod.UID]
 	if it == nil {
 		q.seq++
-		it = &item{pod: pod, added: now, seq: q.seq, priority: corev1helpers.PodPriority(pod)}
+		it = &item{pod: pod, added: now, seq: q.seq, priority: priorityOf(pod)}
 		q.items[pod.UID] = it
 		it.class = q.classes.of(pod)
 		q.admit(it)
@@ -96,7 +98,7 @@ func (q *queue) set(pod *v1.Pod, now time.Time) {
 	class := q.classes.of(pod)
 	same := class == it.class && len(it.pod.Spec.SchedulingGates) == len(pod.Spec.SchedulingGates)
 	q.classes.leave(class)
-	priority := corev1helpers.PodPriority(pod)
+	priority := priorityOf(pod)
 	if it.at == binding || same && priority == it.priority {
 		it.pod = pod
 		return

@@ -35,6 +35,7 @@ func (s *Scheduler) reportBound(ctx context.Context, pod *v1.Pod, nodeName strin
 func (s *Scheduler) reportFailure(ctx context.Context, it *item, reason, message string) {
 	pod, r := it.pod, &it.report
 	if r.reason == reason && r.message == message {
+		s.tellNomination(ctx, it)
 		r.count++
 		if r.count&(r.count-1) == 0 {
 			name, count, now := r.event, r.count, s.clock.Now()
@@ -44,11 +45,19 @@ func (s *Scheduler) reportFailure(ctx context.Context, it *item, reason, message
 	}
 	e := s.event(pod, v1.EventTypeWarning, "FailedScheduling", "Scheduling", message)
 	it.report = report{reason: reason, message: message, count: 1, event: e.Name}
-	condition, changed := s.condition(pod, reason, message)
+	var news status
+	if condition, changed := s.condition(pod, reason, message); changed {
+		news.Conditions = []v1.PodCondition{condition}
+	}
+	if it.told != it.nominated {
+		nodeName := it.nominated
+		news.Nominated, it.told = &nodeName, nodeName
+	}
 	s.reporters.do(func() {
 		s.create(ctx, e)
-		if changed {
-			s.patchCondition(ctx, pod, condition)
+		if news.Conditions != nil || news.Nominated != nil {
+			err := s.patchStatus(ctx, pod, news)
+			s.lost(ctx, "scheduler: a pod's status could not be set", pod.Namespace, pod.Name, err)
 		}
 	})
 }
@@ -65,12 +74,16 @@ func (s *Scheduler) event(pod *v1.Pod, kind, reason, action, note string) *event
 		ReportingInstance:   s.instance,
 		Action:              action,
 		Reason:              reason,
-		Regarding: v1.ObjectReference{
-			Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name,
-			UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-		},
-		Note: note,
-		Type: kind,
+		Regarding:           reference(pod),
+		Note:                note,
+		Type:                kind,
+	}
+}
+
+func reference(pod *v1.Pod) v1.ObjectReference {
+	return v1.ObjectReference{
+		Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name,
+		UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 	}
 }
 
@@ -111,15 +124,30 @@ func (s *Scheduler) condition(pod *v1.Pod, reason, message string) (c v1.PodCond
 	return c, true
 }
 
-func (s *Scheduler) patchCondition(ctx context.Context, pod *v1.Pod, c v1.PodCondition) {
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": pod.UID},
-		"status":   map[string]any{"conditions": []v1.PodCondition{c}},
-	})
-	if err == nil {
-		_, err = s.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+// status is what the scheduler says of a pod. Nominated is the node where room
+// is made for it; an empty one clears the field.
+type status struct {
+	Conditions []v1.PodCondition
+	Nominated  *string
+}
+
+func (s *Scheduler) patchStatus(ctx context.Context, pod *v1.Pod, news status) error {
+	fields := map[string]any{}
+	if news.Conditions != nil {
+		fields["conditions"] = news.Conditions
 	}
-	s.lost(ctx, "scheduler: a pod's condition could not be set", pod.Namespace, pod.Name, err)
+	if news.Nominated != nil {
+		fields["nominatedNodeName"] = *news.Nominated
+		if *news.Nominated == "" {
+			fields["nominatedNodeName"] = nil
+		}
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": pod.UID}, "status": fields})
+	if err != nil {
+		return err
+	}
+	_, err = s.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
 }
 
 // lost logs what could not be told; what is gone, or being left, needs no word.

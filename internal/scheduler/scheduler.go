@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	policylisters "k8s.io/client-go/listers/policy/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 )
@@ -45,20 +46,24 @@ type Scheduler struct {
 	name       string
 	instance   string
 	namespaces corelisters.NamespaceLister
-	synced     []cache.DoneChecker
-	ready      chan struct{}
-	wake       chan struct{}
+	// disruptionBudgets are looked at when pods must go to make room.
+	disruptionBudgets policylisters.PodDisruptionBudgetLister
+	synced            []cache.DoneChecker
+	ready             chan struct{}
+	wake              chan struct{}
 
 	binders, reporters pool
 
 	plugins []plugin
 	cluster []clusterPlugin
 
-	mu    sync.Mutex // guards the rest
-	index *index
-	queue *queue
-	rng   *rand.Rand
-	start int // where the next look at a part of the nodes begins
+	mu          sync.Mutex // guards the rest
+	index       *index
+	queue       *queue
+	nominations nominations
+	rng         *rand.Rand
+	start       int        // where the next look at a part of the nodes begins
+	failures    []*failure // of the last decision that found no node
 }
 
 // New returns a scheduler that has registered with the informers.
@@ -78,7 +83,7 @@ func New(c Config) *Scheduler {
 	if c.Binders == 0 {
 		c.Binders = 64
 	}
-	core := c.Informers.Core().V1()
+	core, budgets := c.Informers.Core().V1(), c.Informers.Policy().V1().PodDisruptionBudgets()
 	s := &Scheduler{
 		client:     c.Client,
 		clock:      c.Clock,
@@ -86,13 +91,19 @@ func New(c Config) *Scheduler {
 		name:       c.Name,
 		instance:   c.Name,
 		namespaces: core.Namespaces().Lister(),
-		ready:      make(chan struct{}),
-		wake:       make(chan struct{}, 1),
-		plugins:    profile(),
-		cluster:    clusterProfile(),
-		index:      newIndex(),
-		queue:      newQueue(),
-		rng:        c.Rand,
+
+		disruptionBudgets: budgets.Lister(),
+
+		ready:   make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		plugins: profile(),
+		cluster: clusterProfile(),
+		index:   newIndex(),
+		queue:   newQueue(),
+
+		nominations: nominations{},
+
+		rng: c.Rand,
 	}
 	if host, err := os.Hostname(); err == nil {
 		s.instance += "-" + host
@@ -119,6 +130,7 @@ func New(c Config) *Scheduler {
 			}
 		},
 	})
+	s.synced = append(s.synced, budgets.Informer().HasSyncedChecker())
 	return s
 }
 
@@ -227,9 +239,11 @@ func (s *Scheduler) onPod(pod *v1.Pod) {
 		load, terms := loadOf(pod), podTermsOf(pod)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.queue.remove(pod.UID, s.clock.Now())
 		before := s.index.pods[pod.UID]
 		n := s.index.place(pod, pod.Spec.NodeName, load, terms, false)
+		if it := s.queue.items[pod.UID]; it != nil {
+			s.dequeue(it)
+		}
 		// It may have become smaller, or is another one for affinity.
 		if n != nil && (before != nil || len(s.queue.coupled) > 0) {
 			s.helps(n)
@@ -241,14 +255,29 @@ func (s *Scheduler) onPod(pod *v1.Pod) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	it := s.queue.items[pod.UID]
 	if pod.DeletionTimestamp != nil {
-		s.queue.remove(pod.UID, s.clock.Now())
+		if it != nil {
+			s.dequeue(it)
+		}
 		return
 	}
-	if p := s.index.pods[pod.UID]; p != nil && p.assumed && s.queue.items[pod.UID] == nil {
+	if p := s.index.pods[pod.UID]; p != nil && p.assumed && it == nil {
 		return // bound; this is from before
 	}
+	was := ""
+	if it != nil {
+		was = it.pod.Status.NominatedNodeName
+	}
 	s.queue.set(pod, s.clock.Now())
+	// What others nominate counts too, and what was nominated before a restart.
+	if is := pod.Status.NominatedNodeName; is != was {
+		it = s.queue.items[pod.UID]
+		it.told = is
+		if it.at != binding {
+			s.nominate(it, is)
+		}
+	}
 	s.poke()
 }
 
@@ -256,7 +285,9 @@ func (s *Scheduler) onPodGone(pod *v1.Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(pod.UID)
-	s.queue.remove(pod.UID, s.clock.Now())
+	if it := s.queue.items[pod.UID]; it != nil {
+		s.dequeue(it)
+	}
 }
 
 // forget takes a pod off its node, and tries those that wait for room there.
@@ -273,12 +304,34 @@ func (s *Scheduler) helps(n *node) {
 	s.queue.wakeCoupled(now)
 	if n != nil && n.obj != nil {
 		for c := range s.queue.waiting {
-			if c.woken == nil && s.failureOn(c, n) == nil {
+			if c.woken == nil && (s.failureOn(c, n) == nil || s.gives(c, n)) {
 				s.queue.wakeClass(c, now)
+			}
+		}
+		// Pods of a class are alike, but for whom room is kept; and if it was
+		// lost while it was made, it must be made anew.
+		for _, it := range s.nominations[n.name] {
+			if it.at == waiting && (s.failureOn(it.class, n) == nil || !makesRoom(n, it.priority)) {
+				s.queue.wake(it, backoff, now)
 			}
 		}
 	}
 	s.poke()
+}
+
+// gives tells whether room can be made on a node for the first of a class's
+// waiting pods, unless room is being made already.
+func (s *Scheduler) gives(c *class, n *node) bool {
+	it := c.waiting.items[0]
+	if it.nominated != "" || neverPreempts(it.pod) || !s.index.anyBelow(it.priority) {
+		return false
+	}
+	below := s.below(it, n)
+	if len(below) == 0 {
+		return false
+	}
+	_, f := s.victims(it, n, below, nil, nil)
+	return f == nil
 }
 
 // failureOn returns why a class's pods do not fit a node; nil if they do.
