@@ -14,7 +14,8 @@ import (
 // "1,3-5".
 type indexes []int // sorted
 
-func parseIndexes(s string) (out indexes) {
+// parseIndexes reads such a text, and keeps what is below limit.
+func parseIndexes(s string, limit int) (out indexes) {
 	for part := range strings.SplitSeq(s, ",") {
 		from, to, isRange := strings.Cut(part, "-")
 		a, err := strconv.Atoi(from)
@@ -27,7 +28,7 @@ func parseIndexes(s string) (out indexes) {
 				continue
 			}
 		}
-		for ; a <= b; a++ {
+		for b = min(b, limit-1); a <= b; a++ {
 			out = append(out, a)
 		}
 	}
@@ -43,6 +44,16 @@ func (x indexes) with(n int) indexes {
 		return x
 	}
 	return slices.Insert(slices.Clone(x), i, n)
+}
+
+// common returns how many indexes both have.
+func (x indexes) common(y indexes) (n int) {
+	for _, i := range x {
+		if y.has(i) {
+			n++
+		}
+	}
+	return n
 }
 
 func (x indexes) String() string {

@@ -217,14 +217,14 @@ func (j *Controller) letGo(ctx context.Context, key controller.Key, job *batchv1
 	return err
 }
 
-// podOf returns the Job's pod of a completion index; -1 is none.
-func podOf(job *batchv1.Job, index int) *corev1.Pod {
+// podOf returns a pod of the Job.
+func podOf(job *batchv1.Job, c creation) *corev1.Pod {
 	p := controller.PodOf(&job.Spec.Template, job, kind)
 	p.Finalizers = append(p.Finalizers, batchv1.JobTrackingFinalizer)
-	if index < 0 {
+	if c.index < 0 {
 		return p
 	}
-	n := strconv.Itoa(index)
+	n := strconv.Itoa(c.index)
 	if p.Annotations == nil {
 		p.Annotations = map[string]string{}
 	}
@@ -232,6 +232,12 @@ func podOf(job *batchv1.Job, index int) *corev1.Pod {
 		p.Labels = map[string]string{}
 	}
 	p.Annotations[batchv1.JobCompletionIndexAnnotation], p.Labels[batchv1.JobCompletionIndexAnnotation] = n, n
+	if limitedByIndex(job) {
+		p.Annotations[batchv1.JobIndexFailureCountAnnotation] = strconv.Itoa(c.after.counted)
+		if c.after.ignored > 0 {
+			p.Annotations[batchv1.JobIndexIgnoredFailureCountAnnotation] = strconv.Itoa(c.after.ignored)
+		}
+	}
 	p.GenerateName = fmt.Sprintf("%s-%s-", job.Name, n)
 	p.Spec.Hostname = job.Name + "-" + n
 	env := corev1.EnvVar{Name: "JOB_COMPLETION_INDEX", ValueFrom: &corev1.EnvVarSource{

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestIndexes(t *testing.T) {
 		for range rapid.IntRange(0, 30).Draw(t, "n") {
 			x = x.with(rapid.IntRange(0, 40).Draw(t, "index"))
 		}
-		if got := parseIndexes(x.String()); fmt.Sprint(got) != fmt.Sprint(x) {
+		if got := parseIndexes(x.String(), 41); fmt.Sprint(got) != fmt.Sprint(x) {
 			t.Fatalf("%v became %q and then %v", []int(x), x, []int(got))
 		}
 	})
@@ -46,7 +47,12 @@ func TestPlan(t *testing.T) {
 		j.Spec.BackoffLimit = ptr.To(int32(rapid.IntRange(0, 4).Draw(t, "backoff")))
 		if rapid.Bool().Draw(t, "indexed") {
 			j.Spec.CompletionMode = ptr.To(batchv1.IndexedCompletion)
+			if rapid.Bool().Draw(t, "by index") {
+				j.Spec.BackoffLimit = ptr.To(int32(math.MaxInt32))
+				j.Spec.BackoffLimitPerIndex = ptr.To(int32(rapid.IntRange(0, 2).Draw(t, "backoff per index")))
+			}
 		}
+		tries := map[int]int{} // of each index, to tell of a count that was lost
 		pods := map[string]*corev1.Pod{}
 		made, succeeded, failed := 0, int32(0), int32(0)
 		done := map[int]bool{}
@@ -75,9 +81,9 @@ func TestPlan(t *testing.T) {
 				w.DeletionTimestamp = &metav1.Time{Time: now}
 				pods[pod.Name] = w
 			}
-			for _, n := range p.create {
+			for _, c := range p.create {
 				made++
-				pod := podOf(j, n)
+				pod := podOf(j, c)
 				pod.Name, pod.UID = fmt.Sprint("p", made), types.UID(fmt.Sprint(made))
 				pod.Spec.NodeName = "n"
 				pods[pod.Name] = pod
@@ -107,6 +113,11 @@ func TestPlan(t *testing.T) {
 				}
 			} else {
 				failed++
+				if n := indexOf(p); p.DeletionTimestamp == nil {
+					if tries[n]++; limitedByIndex(j) && tries[n] > int(*j.Spec.BackoffLimitPerIndex)+1 {
+						t.Fatalf("index %d has been tried %d times", n, tries[n])
+					}
+				}
 			}
 			pods[name] = p
 		}
@@ -139,7 +150,11 @@ func TestPlan(t *testing.T) {
 		if holds(&s, batchv1.JobComplete) && s.Succeeded < *j.Spec.Completions {
 			t.Fatalf("complete with %d of %d", s.Succeeded, *j.Spec.Completions)
 		}
-		if holds(&s, batchv1.JobFailed) && s.Failed <= *j.Spec.BackoffLimit {
+		if limitedByIndex(j) {
+			if lost := parseIndexes(*s.FailedIndexes, 10); holds(&s, batchv1.JobFailed) != (len(lost) > 0) {
+				t.Fatalf("indexes that failed: %v, %+v", lost, s.Conditions)
+			}
+		} else if holds(&s, batchv1.JobFailed) && s.Failed <= *j.Spec.BackoffLimit {
 			t.Fatalf("failed with %d failures, %d are allowed", s.Failed, *j.Spec.BackoffLimit)
 		}
 		if holds(&s, batchv1.JobFailed) == holds(&s, batchv1.JobComplete) {

@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -28,10 +29,16 @@ type plan struct {
 	status   batchv1.JobStatus
 	release  []*corev1.Pod // lose their finalizer
 	delete   []*corev1.Pod
-	create   []int // completion indexes; -1 each for a Job without
+	create   []creation
 	next     time.Duration
 	finished batchv1.JobConditionType // set by this plan
 	events   []event
+}
+
+// creation is a pod to be made.
+type creation struct {
+	index int // its completion index, -1 for a Job without
+	after failures
 }
 
 type event struct{ kind, reason, message string }
@@ -66,11 +73,14 @@ type state struct {
 	job         *batchv1.Job
 	now         time.Time
 	active      []*corev1.Pod // neither ended nor going
-	going       int
+	going       []*corev1.Pod
 	ready       int32
 	succeeded   int32 // all that is known, counted or not
 	failed      int32
 	done        indexes
+	lost        indexes             // that failed for good, of a Job that limits failures by index
+	last        map[int]*corev1.Pod // that failed last, of each index that has to be tried again
+	retries     int                 // failures since the last success
 	lastFailure time.Time
 	failJob     string // why the pods' failure policy ends the Job
 }
@@ -87,7 +97,7 @@ func newPlan(j *batchv1.Job, pods []*corev1.Pod, now time.Time) plan {
 	p.count(&s, pods)
 	p.judge(&s)
 	p.status.Active, p.status.Ready = int32(len(s.active)), &s.ready
-	going := int32(s.going)
+	going := int32(len(s.going))
 	p.status.Terminating = &going
 	if j.DeletionTimestamp == nil {
 		p.manage(&s)
@@ -121,7 +131,10 @@ func (p *plan) count(s *state, pods []*corev1.Pod) {
 	noted := func(pod *corev1.Pod) bool {
 		return slices.Contains(u.Succeeded, pod.UID) || slices.Contains(u.Failed, pod.UID)
 	}
-	s.done = parseIndexes(p.status.CompletedIndexes)
+	if indexed(s.job) {
+		s.done = parseIndexes(p.status.CompletedIndexes, completions(s.job))
+	}
+	p.lose(s, pods)
 	for _, pod := range pods {
 		if controller.PodActive(pod) {
 			s.active = append(s.active, pod)
@@ -131,8 +144,8 @@ func (p *plan) count(s *state, pods []*corev1.Pod) {
 			continue
 		}
 		if !controller.PodEnded(pod) {
-			s.going++
-			// One that never had a node, or is being replaced, ends as failed.
+			s.going = append(s.going, pod)
+			// One that never had a node ends as failed.
 			if pod.Spec.NodeName != "" || !tracked(pod) {
 				continue
 			}
@@ -144,9 +157,9 @@ func (p *plan) count(s *state, pods []*corev1.Pod) {
 				s.lastFailure = at
 			}
 			// What is stopped because the Job is suspended has not failed.
-			ignored = s.policy(pod) || suspended(s.job) && pod.DeletionTimestamp != nil
+			ignored = s.policy(pod) == batchv1.PodFailurePolicyActionIgnore || suspended(s.job) && pod.DeletionTimestamp != nil
 		}
-		if !tracked(pod) || noted(pod) || len(p.release) >= counting {
+		if !tracked(pod) || noted(pod) || len(p.release) >= counting || failed && s.last[indexOf(pod)] == pod && !ends(&p.status) {
 			continue
 		}
 		p.release = append(p.release, pod)
@@ -163,9 +176,7 @@ func (p *plan) count(s *state, pods []*corev1.Pod) {
 			u.Succeeded = append(u.Succeeded, pod.UID)
 		}
 	}
-	if len(u.Succeeded)+len(u.Failed) > 0 || p.status.UncountedTerminatedPods != nil {
-		p.status.UncountedTerminatedPods = u
-	}
+	p.status.UncountedTerminatedPods = u
 	if indexed(s.job) {
 		p.status.CompletedIndexes = s.done.String()
 		s.succeeded = int32(len(s.done))
@@ -176,6 +187,29 @@ func (p *plan) count(s *state, pods []*corev1.Pod) {
 		s.succeeded = p.status.Succeeded + int32(len(u.Succeeded))
 	}
 	s.failed = p.status.Failed + int32(len(u.Failed))
+	s.retries = retries(pods)
+}
+
+// retries returns how many pods have failed since the last one succeeded.
+func retries(pods []*corev1.Pod) (n int) {
+	var success time.Time
+	for _, pod := range pods {
+		if at := endedAt(pod); pod.Status.Phase == corev1.PodSucceeded && at.After(success) {
+			success = at
+		}
+	}
+	for _, pod := range pods {
+		if pod.Status.Phase == corev1.PodFailed && endedAt(pod).After(success) {
+			n++
+		}
+	}
+	return n
+}
+
+// pause is how long after a failure the next try begins, which is that many
+// after a success.
+func pause(failures int) time.Duration {
+	return min(firstPause<<min(max(failures-1, 0), 10), lastPause)
 }
 
 func endedAt(p *corev1.Pod) (at time.Time) {
@@ -195,11 +229,11 @@ func endedAt(p *corev1.Pod) (at time.Time) {
 	return at
 }
 
-// policy applies the Job's rules for failed pods (KEP-3329): it tells whether
-// the failure is ignored, and notes when it ends the Job.
-func (s *state) policy(pod *corev1.Pod) (ignored bool) {
+// policy returns what the Job's rules for failed pods make of one (KEP-3329),
+// and notes when it ends the Job.
+func (s *state) policy(pod *corev1.Pod) batchv1.PodFailurePolicyAction {
 	if s.job.Spec.PodFailurePolicy == nil || pod.Status.Phase != corev1.PodFailed {
-		return false
+		return batchv1.PodFailurePolicyActionCount
 	}
 	for i, r := range s.job.Spec.PodFailurePolicy.Rules {
 		why := matches(pod, &r)
@@ -209,9 +243,9 @@ func (s *state) policy(pod *corev1.Pod) (ignored bool) {
 		if r.Action == batchv1.PodFailurePolicyActionFailJob && s.failJob == "" {
 			s.failJob = fmt.Sprintf("%s matching FailJob rule at index %d", why, i)
 		}
-		return r.Action == batchv1.PodFailurePolicyActionIgnore
+		return r.Action
 	}
-	return false
+	return batchv1.PodFailurePolicyActionCount
 }
 
 func matches(pod *corev1.Pod, r *batchv1.PodFailurePolicyRule) string {
@@ -243,23 +277,30 @@ func completions(j *batchv1.Job) int {
 
 func suspended(j *batchv1.Job) bool { return j.Spec.Suspend != nil && *j.Spec.Suspend }
 
+// ends tells whether it is decided how the Job ends.
+func ends(s *batchv1.JobStatus) bool {
+	return holds(s, batchv1.JobFailureTarget) || holds(s, batchv1.JobSuccessCriteriaMet)
+}
+
 // judge decides whether the Job is done, has failed, or is suspended.
 func (p *plan) judge(s *state) {
 	j, now := s.job, metav1.NewTime(s.now)
 	if p.status.StartTime == nil && !suspended(j) {
 		p.status.StartTime = &now
 	}
-	if !holds(&p.status, batchv1.JobFailureTarget) && !holds(&p.status, batchv1.JobSuccessCriteriaMet) {
+	if !ends(&p.status) {
 		if reason, message := p.fails(s); reason != "" {
 			p.set(batchv1.JobFailureTarget, corev1.ConditionTrue, reason, message, now)
-		} else if p.succeeds(s) {
-			p.set(batchv1.JobSuccessCriteriaMet, corev1.ConditionTrue, batchv1.JobReasonCompletionsReached, "Reached expected number of succeeded pods", now)
+		} else if reason, message := succeeds(s); reason != "" {
+			p.set(batchv1.JobSuccessCriteriaMet, corev1.ConditionTrue, reason, message, now)
+		} else if reason, message := losesTooMany(s); reason != "" {
+			p.set(batchv1.JobFailureTarget, corev1.ConditionTrue, reason, message, now)
 		}
 	}
 	p.suspend(s, now)
 	// The Job has ended only when all its pods have, and all are counted.
 	u := p.status.UncountedTerminatedPods
-	if len(s.active) > 0 || s.going > 0 || u != nil && len(u.Succeeded)+len(u.Failed) > 0 {
+	if len(s.active) > 0 || len(s.going) > 0 || len(s.last) > 0 || u != nil && len(u.Succeeded)+len(u.Failed) > 0 {
 		return
 	}
 	if c := condition(&p.status, batchv1.JobFailureTarget); c != nil && c.Status == corev1.ConditionTrue {
@@ -304,11 +345,39 @@ func (p *plan) fails(s *state) (reason, message string) {
 	return "", ""
 }
 
-func (p *plan) succeeds(s *state) bool {
-	if s.job.Spec.Completions == nil {
-		return s.succeeded > 0 && len(s.active) == 0 && s.going == 0
+func succeeds(s *state) (reason, message string) {
+	if i := ruleMet(s); i >= 0 {
+		return batchv1.JobReasonSuccessPolicy, fmt.Sprintf("Matched rules at index %d", i)
 	}
-	return s.succeeded >= *s.job.Spec.Completions
+	met := false
+	if want := s.job.Spec.Completions; want == nil {
+		met = s.succeeded > 0 && len(s.active) == 0 && len(s.going) == 0
+	} else {
+		met = s.succeeded >= *want
+	}
+	if !met {
+		return "", ""
+	}
+	return batchv1.JobReasonCompletionsReached, "Reached expected number of succeeded pods"
+}
+
+// ruleMet returns the first rule of the Job's success policy that holds
+// (KEP-3998), -1 if none does.
+func ruleMet(s *state) int {
+	if s.job.Spec.SuccessPolicy == nil || !indexed(s.job) {
+		return -1
+	}
+	return slices.IndexFunc(s.job.Spec.SuccessPolicy.Rules, func(r batchv1.SuccessPolicyRule) bool {
+		have, want := len(s.done), math.MaxInt
+		if r.SucceededIndexes != nil {
+			of := parseIndexes(*r.SucceededIndexes, completions(s.job))
+			have, want = of.common(s.done), len(of)
+		}
+		if r.SucceededCount != nil {
+			want = int(*r.SucceededCount)
+		}
+		return have >= want
+	})
 }
 
 func (p *plan) suspend(s *state, now metav1.Time) {
@@ -327,7 +396,7 @@ func (p *plan) suspend(s *state, now metav1.Time) {
 
 // manage makes and deletes pods.
 func (p *plan) manage(s *state) {
-	if suspended(s.job) || holds(&p.status, batchv1.JobFailureTarget) || holds(&p.status, batchv1.JobSuccessCriteriaMet) {
+	if suspended(s.job) || ends(&p.status) {
 		p.delete = append(p.delete, s.active...)
 		return
 	}
@@ -337,7 +406,7 @@ func (p *plan) manage(s *state) {
 	}
 	switch {
 	case s.job.Spec.Completions != nil:
-		wanted = max(min(wanted, completions(s.job)-int(s.succeeded)), 0)
+		wanted = max(min(wanted, completions(s.job)-int(s.succeeded)-len(s.lost)), 0)
 	case s.succeeded > 0:
 		wanted = min(wanted, len(s.active)) // the work is done; who is at it may finish
 	}
@@ -351,24 +420,22 @@ func (p *plan) manage(s *state) {
 		p.delete = append(p.delete, pods[:extra]...)
 		return
 	}
-	there := len(keep)
 	if r := s.job.Spec.PodReplacementPolicy; r != nil && *r == batchv1.Failed {
-		there += s.going // they are replaced only when they are gone
+		keep = slices.Concat(keep, s.going) // they are replaced only when they are gone
 	}
-	missing := wanted - there
+	missing := wanted - len(keep)
 	if missing <= 0 {
 		return
 	}
-	if s.failed > 0 && !s.lastFailure.IsZero() {
-		pause := min(firstPause<<min(s.failed-1, 10), lastPause)
-		if left := s.lastFailure.Add(pause).Sub(s.now); left > 0 {
+	if !limitedByIndex(s.job) && s.retries > 0 {
+		if left := s.lastFailure.Add(pause(s.retries)).Sub(s.now); left > 0 {
 			p.next = controller.Sooner(p.next, left)
 			return
 		}
 	}
 	if !indexed(s.job) {
 		for range missing {
-			p.create = append(p.create, -1)
+			p.create = append(p.create, creation{index: -1})
 		}
 		return
 	}
@@ -377,10 +444,15 @@ func (p *plan) manage(s *state) {
 		taken[indexOf(pod)] = true
 	}
 	for n := 0; n < completions(s.job) && missing > 0; n++ {
-		if !taken[n] && !s.done.has(n) {
-			p.create = append(p.create, n)
-			missing--
+		if taken[n] || s.done.has(n) || s.lost.has(n) {
+			continue
 		}
+		if left := s.untilRetry(n); left > 0 {
+			p.next = controller.Sooner(p.next, left)
+			continue
+		}
+		p.create = append(p.create, creation{index: n, after: s.before(n)})
+		missing--
 	}
 }
 
@@ -390,7 +462,7 @@ func (p *plan) unique(s *state) (keep []*corev1.Pod) {
 	seen := map[int]bool{}
 	for _, pod := range s.active {
 		n := indexOf(pod)
-		if n < 0 || n >= completions(s.job) || seen[n] || s.done.has(n) {
+		if n < 0 || n >= completions(s.job) || seen[n] || s.done.has(n) || s.lost.has(n) {
 			p.delete = append(p.delete, pod)
 			continue
 		}
