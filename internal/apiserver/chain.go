@@ -180,6 +180,9 @@ func (q *request) dispatch() error {
 	if !q.kind.row.HasVerb(q.verb) {
 		return q.notAllowed()
 	}
+	if !q.kind.row.IsStored() && q.verb != "create" {
+		return q.componentStatus() // the one kind that is read without being kept
+	}
 	var err error
 	switch q.verb {
 	case "get":

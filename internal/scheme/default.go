@@ -16,6 +16,13 @@ func fill[S ~string](s *S, value S) {
 	}
 }
 
+// number sets a number that is zero.
+func number[N ~int32 | ~int64](n *N, value N) {
+	if *n == 0 {
+		*n = value
+	}
+}
+
 // point sets a pointer that is nil.
 func point[T any](p **T, value T) {
 	if *p == nil {

@@ -1,10 +1,6 @@
 package scheme
 
-import (
-	"strconv"
-
-	appsv1 "k8s.io/api/apps/v1"
-)
+import appsv1 "k8s.io/api/apps/v1"
 
 func appsRows() []*Resource {
 	apps := func(r Resource) Resource {
@@ -30,10 +26,6 @@ func appsRows() []*Resource {
 			Kind: "ReplicaSet", Name: "replicasets", Singular: "replicaset", ShortNames: []string{"rs"},
 			Default:    defaulter(defaultReplicaSet),
 			Categories: all, Subresources: []Subresource{scale(), status()},
-			Fields: selectable(func(rs *appsv1.ReplicaSet, name string) (string, bool) {
-				return strconv.Itoa(int(rs.Status.Replicas)), name == "status.replicas"
-			}),
-			FieldNames: []string{"status.replicas"},
 		})),
 		row[appsv1.StatefulSet, appsv1.StatefulSetList](apps(Resource{
 			Kind: "StatefulSet", Name: "statefulsets", Singular: "statefulset", ShortNames: []string{"sts"},

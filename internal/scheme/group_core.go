@@ -12,6 +12,11 @@ func coreRows() []*Resource {
 		single[corev1.Binding](core(Resource{
 			Kind: "Binding", Name: "bindings", Singular: "binding", Namespaced: true, Verbs: createOnly,
 		})),
+		// Only ever made up when it is asked for.
+		row[corev1.ComponentStatus, corev1.ComponentStatusList](core(Resource{
+			Kind: "ComponentStatus", Name: "componentstatuses", Singular: "componentstatus", ShortNames: []string{"cs"},
+			Verbs: []string{"get", "list"},
+		})),
 		row[corev1.ConfigMap, corev1.ConfigMapList](core(Resource{
 			Kind: "ConfigMap", Name: "configmaps", Singular: "configmap", ShortNames: []string{"cm"},
 			Namespaced: true, Verbs: everyVerb, Prefix: "configmaps",

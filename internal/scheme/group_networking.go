@@ -16,10 +16,17 @@ func networkingRows() []*Resource {
 			Kind: "Ingress", Name: "ingresses", Singular: "ingress", ShortNames: []string{"ing"},
 			Namespaced: true, Prefix: "ingress", Subresources: []Subresource{status()},
 		})),
+		row[networkingv1.IPAddress, networkingv1.IPAddressList](in(Resource{
+			Kind: "IPAddress", Name: "ipaddresses", Singular: "ipaddress", ShortNames: []string{"ip"}, Prefix: "ipaddresses",
+		})),
 		row[networkingv1.NetworkPolicy, networkingv1.NetworkPolicyList](in(Resource{
 			Kind: "NetworkPolicy", Name: "networkpolicies", Singular: "networkpolicy", ShortNames: []string{"netpol"},
 			Default:    defaulter(defaultNetworkPolicy),
 			Namespaced: true, Prefix: "networkpolicies",
+		})),
+		row[networkingv1.ServiceCIDR, networkingv1.ServiceCIDRList](in(Resource{
+			Kind: "ServiceCIDR", Name: "servicecidrs", Singular: "servicecidr", Prefix: "servicecidrs",
+			Subresources: []Subresource{status()},
 		})),
 	}
 }

@@ -27,9 +27,10 @@ type Group struct {
 // New returns the table of every built-in kind.
 func New() *Table {
 	return newTable(slices.Concat(
-		coreRows(), appsRows(), eventsRows(), authenticationRows(), authorizationRows(), batchRows(),
-		certificatesRows(), networkingRows(), policyRows(), rbacRows(), storageRows(), schedulingRows(),
-		coordinationRows(), nodeRows(), discoveryRows(),
+		coreRows(), apiregistrationRows(), appsRows(), eventsRows(), authenticationRows(), authorizationRows(),
+		autoscalingRows(), batchRows(), certificatesRows(), networkingRows(), policyRows(), rbacRows(),
+		storageRows(), admissionRegistrationRows(), apiextensionsRows(), schedulingRows(), coordinationRows(),
+		nodeRows(), discoveryRows(), resourceRows(), flowcontrolRows(),
 	))
 }
 

@@ -29,12 +29,29 @@ func kinds() map[schema.GroupResource]*rules {
 		"serviceaccounts":        none, // its metadata is all there is to judge
 		"services":               serviceRules,
 	})
+	group("admissionregistration.k8s.io", map[string]*rules{
+		"mutatingadmissionpolicies":         none,
+		"mutatingadmissionpolicybindings":   none,
+		"mutatingwebhookconfigurations":     none,
+		"validatingadmissionpolicies":       none,
+		"validatingadmissionpolicybindings": none,
+		"validatingwebhookconfigurations":   none,
+	})
+	group("apiextensions.k8s.io", map[string]*rules{
+		"customresourcedefinitions": none,
+	})
+	group("apiregistration.k8s.io", map[string]*rules{
+		"apiservices": none,
+	})
 	group("apps", map[string]*rules{
 		"controllerrevisions": controllerRevisionRules,
 		"daemonsets":          daemonSetRules,
 		"deployments":         deploymentRules,
 		"replicasets":         replicaSetRules,
 		"statefulsets":        statefulSetRules,
+	})
+	group("autoscaling", map[string]*rules{
+		"horizontalpodautoscalers": none,
 	})
 	group("batch", map[string]*rules{
 		"cronjobs": cronJobRules,
@@ -49,10 +66,16 @@ func kinds() map[schema.GroupResource]*rules {
 	group("discovery.k8s.io", map[string]*rules{
 		"endpointslices": endpointSliceRules,
 	})
+	group("flowcontrol.apiserver.k8s.io", map[string]*rules{
+		"flowschemas":                 none,
+		"prioritylevelconfigurations": none,
+	})
 	group("networking.k8s.io", map[string]*rules{
 		"ingressclasses":  ingressClassRules,
 		"ingresses":       ingressRules,
+		"ipaddresses":     none,
 		"networkpolicies": networkPolicyRules,
+		"servicecidrs":    none,
 	})
 	group("node.k8s.io", map[string]*rules{
 		"runtimeclasses": runtimeClassRules,
@@ -65,6 +88,12 @@ func kinds() map[schema.GroupResource]*rules {
 		"clusterroles":        clusterRoleRules,
 		"rolebindings":        roleBindingRules,
 		"roles":               roleRules,
+	})
+	group("resource.k8s.io", map[string]*rules{
+		"deviceclasses":          none,
+		"resourceclaims":         none,
+		"resourceclaimtemplates": none,
+		"resourceslices":         none,
 	})
 	group("scheduling.k8s.io", map[string]*rules{
 		"priorityclasses": priorityClassRules,

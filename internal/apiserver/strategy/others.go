@@ -20,6 +20,10 @@ func networking() map[string]*Strategy {
 		"networkpolicies": specOnly(func(p *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicySpec {
 			return &p.Spec
 		}),
+		"servicecidrs": halves(
+			func(c *networkingv1.ServiceCIDR) *networkingv1.ServiceCIDRSpec { return &c.Spec },
+			func(c *networkingv1.ServiceCIDR) *networkingv1.ServiceCIDRStatus { return &c.Status },
+			false, nil),
 	}
 }
 

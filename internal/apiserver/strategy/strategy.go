@@ -70,6 +70,11 @@ func New() map[schema.GroupResource]*Strategy {
 		{"discovery.k8s.io", map[string]*Strategy{"endpointslices": endpointSlice()}},
 		{"scheduling.k8s.io", map[string]*Strategy{"priorityclasses": priorityClass()}},
 		{"node.k8s.io", map[string]*Strategy{"runtimeclasses": {Conditional: true}}},
+		{"admissionregistration.k8s.io", admissionRegistration()},
+		{"apiextensions.k8s.io", map[string]*Strategy{"customresourcedefinitions": customResourceDefinition()}},
+		{"apiregistration.k8s.io", map[string]*Strategy{"apiservices": apiService()}},
+		{"autoscaling", map[string]*Strategy{"horizontalpodautoscalers": autoscaler()}},
+		{"flowcontrol.apiserver.k8s.io", flowcontrol()}, {"resource.k8s.io", dynamicResources()},
 		{"certificates.k8s.io", map[string]*Strategy{"certificatesigningrequests": certificateSigningRequest()}},
 	} {
 		for name, s := range g.kinds {

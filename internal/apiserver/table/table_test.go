@@ -1,6 +1,7 @@
 package table
 
 import (
+	"errors"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -133,6 +134,9 @@ func TestEveryKind(t *testing.T) {
 			group = "core"
 		}
 		b, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(out)), "testdata/HEAD", group+"."+r.Version+"."+r.Kind+".json"))
+		if errors.Is(err, os.ErrNotExist) {
+			b, err = []byte("{}"), nil // of another module, which keeps none
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,51 @@
+package table
+
+import (
+	"strconv"
+	"time"
+
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+)
+
+var flowSchema = show(
+	columns(name,
+		text("PriorityLevel", "The priority level of the requests that match."),
+		text("MatchingPrecedence", "The lowest of those that match decides."),
+		text("DistinguisherMethod", "What tells one flow from another."),
+		age,
+		text("MissingPL", "Whether there is no such priority level.")),
+	func(now time.Time, s *flowcontrolv1.FlowSchema) []any {
+		method, missing := none, "?"
+		if m := s.Spec.DistinguisherMethod; m != nil {
+			method = string(m.Type)
+		}
+		for _, c := range s.Status.Conditions {
+			if c.Type == flowcontrolv1.FlowSchemaConditionDangling {
+				missing = string(c.Status)
+			}
+		}
+		return []any{s.Name, s.Spec.PriorityLevelConfiguration.Name, strconv.Itoa(int(s.Spec.MatchingPrecedence)), method, since(now, s.CreationTimestamp), missing}
+	},
+)
+
+var priorityLevelConfiguration = show(
+	columns(name,
+		text("Type", "Whether the level is limited."),
+		text("NominalConcurrencyShares", "The level's share of the requests that run at a time."),
+		text("Queues", "How many queues it has."),
+		text("HandSize", "How many of them a flow may use."),
+		text("QueueLengthLimit", "How many requests wait in one."),
+		age),
+	func(now time.Time, c *flowcontrolv1.PriorityLevelConfiguration) []any {
+		shares, queues, hand, length := none, none, none, none
+		if l := c.Spec.Limited; l != nil {
+			if l.NominalConcurrencyShares != nil {
+				shares = strconv.Itoa(int(*l.NominalConcurrencyShares))
+			}
+			if q := l.LimitResponse.Queuing; q != nil {
+				queues, hand, length = strconv.Itoa(int(q.Queues)), strconv.Itoa(int(q.HandSize)), strconv.Itoa(int(q.QueueLengthLimit))
+			}
+		}
+		return []any{c.Name, string(c.Spec.Type), shares, queues, hand, length, since(now, c.CreationTimestamp)}
+	},
+)
