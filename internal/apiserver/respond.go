@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/apiserver/wire"
 	"clipper/internal/scheme"
 
 	"github.com/klauspost/compress/gzip"
@@ -175,6 +176,7 @@ func local(r *http.Request) bool {
 // output is the body of an answer whose length is not known before.
 type output struct {
 	w   http.ResponseWriter
+	to  *wire.Conn // what is under w
 	zip *gzip.Writer
 	buf []byte
 }
@@ -201,7 +203,7 @@ func (q *request) beginSized(items [][]byte) *output {
 
 // begin starts an answer and returns where its body goes. Content-Type is set.
 func (q *request) begin(code int, compress bool) *output {
-	o := &output{w: q.w}
+	o := &output{w: q.w, to: wire.Of(q.ctx)}
 	if compress {
 		h := q.w.Header()
 		h["Content-Encoding"] = []string{"gzip"}
@@ -243,6 +245,7 @@ func (o *output) flush() (err error) {
 	if o.zip != nil {
 		_, err = o.zip.Write(o.buf)
 	} else {
+		o.to.Expect(len(o.buf))
 		_, err = o.w.Write(o.buf)
 	}
 	o.buf = o.buf[:0]

@@ -12,7 +12,7 @@
 //
 // The package is larger than others because the verbs, the forms of answers and
 // the few subresources all work on the one request and the one write; what does
-// not is in packages of its own (cache, strategy, allocate, h2, connect, table,
+// not is in packages of its own (cache, strategy, allocate, wire, connect, table,
 // discovery, openapi).
 package apiserver
 
@@ -34,6 +34,7 @@ import (
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/apiserver/connect"
 	"clipper/internal/apiserver/strategy"
+	"clipper/internal/apiserver/wire"
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
 	"clipper/internal/scheme/ownership"
@@ -337,6 +338,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       90 * time.Second,
+		ConnContext:       wire.Context,
 		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 1000,
@@ -347,7 +349,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 	}
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { errs <- h.ServeTLS(l, "", "") }()
+		go func() { errs <- h.ServeTLS(wire.Listen(l), "", "") }()
 	}
 	var failed error
 	select {

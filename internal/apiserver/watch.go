@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/apiserver/wire"
 	"clipper/internal/scheme"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,7 +63,7 @@ func (q *request) watch() error {
 	if !ok {
 		return apierrors.NewInternalError(http.ErrNotSupported)
 	}
-	s := &watchStream{request: q, flusher: flusher}
+	s := &watchStream{request: q, flusher: flusher, to: wire.Of(q.ctx)}
 	s.marks = o.AllowWatchBookmarks
 	s.initialMark = initial && o.SendInitialEvents != nil && o.AllowWatchBookmarks
 
@@ -70,7 +71,7 @@ func (q *request) watch() error {
 	q.w.Header()["Content-Type"] = watchTypes[q.form.media]
 	q.code = http.StatusOK
 	q.w.WriteHeader(http.StatusOK)
-	w, err := q.kind.cache.Watch(q.ctx, sel, cache.WatchOptions{Revision: from, Initial: initial})
+	w, err := q.kind.cache.Watch(q.ctx, sel, cache.WatchOptions{Revision: from, Initial: initial, Crowd: true})
 	if err != nil {
 		s.fail(err)
 		return nil
@@ -85,6 +86,7 @@ type watchStream struct {
 	*request
 	w       *cache.Watcher
 	flusher http.Flusher
+	to      *wire.Conn
 	buf     []byte
 	room    *[]byte // buf's, from the pool; nil while there is nothing to write
 	written bool    // since the last flush
@@ -174,6 +176,7 @@ func (s *watchStream) run(seconds *int64) error {
 // write writes what was gathered, to be flushed. An idle watch holds no buffer.
 func (s *watchStream) write() bool {
 	s.written = true
+	s.to.Expect(len(s.buf))
 	_, err := s.request.w.Write(s.buf)
 	if *s.room = s.buf; cap(s.buf) <= smallMost {
 		small.Put(s.room)

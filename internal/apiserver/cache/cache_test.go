@@ -500,3 +500,77 @@ func TestWindowsShrink(t *testing.T) {
 		t.Errorf("%d events, %v", len(got), err)
 	}
 }
+
+// TestCrowd: many watchers are told of a burst together, and few, or those in
+// this process, of every event at once.
+func TestCrowd(t *testing.T) {
+	clk := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, clk)
+	rung := func(bell <-chan struct{}) bool {
+		select {
+		case <-bell:
+			return true
+		default:
+			return false
+		}
+	}
+	// next waits for the next bell of a watcher and returns what it was told.
+	next := func(w *cache.Watcher) (told int, bell <-chan struct{}) {
+		t.Helper()
+		for bell == nil {
+			var buf []cache.Delivery
+			var err error
+			if buf, bell, err = w.Next(nil); err != nil {
+				t.Fatal(err)
+			}
+			told += len(buf)
+		}
+		return told, bell
+	}
+	watch := func(crowd bool) *cache.Watcher {
+		t.Helper()
+		w, err := f.r.Watch(t.Context(), f.r.Select("", nil, nil), cache.WatchOptions{Crowd: crowd})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Close)
+		return w
+	}
+	few := watch(true)
+	_, bell := next(few)
+	for i := range 3 {
+		f.write(pod(fmt.Sprint("few", i), "", ""), fmt.Sprint("few", i), 0, true)
+		if !rung(bell) {
+			t.Fatal("a single watcher was not told at once")
+		}
+		_, bell = next(few)
+	}
+	clk.Step(time.Second)
+	many := make([]*cache.Watcher, 100)
+	for i := range many {
+		many[i] = watch(true)
+	}
+	prompt := watch(false)
+	_, soon := next(prompt)
+	_, bell = next(many[0])
+	f.write(pod("a", "", ""), "a", 0, true)
+	if !rung(bell) || !rung(soon) {
+		t.Fatal("the first event of a burst was not told at once")
+	}
+	_, bell = next(many[0])
+	for i := range 5 {
+		_, soon = next(prompt)
+		f.write(pod(fmt.Sprint("b", i), "", ""), fmt.Sprint("b", i), 0, true)
+		if !rung(soon) {
+			t.Fatal("one that cannot wait was not told at once")
+		}
+	}
+	if rung(bell) {
+		t.Fatal("100 watchers are woken for every event")
+	}
+	clk.Step(5 * time.Millisecond)
+	<-bell
+	if told, _ := next(many[0]); told != 5 {
+		t.Errorf("told of %d events, not 5", told)
+	}
+}

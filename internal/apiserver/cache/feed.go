@@ -50,8 +50,35 @@ type feed struct {
 	first uint64   // position of the oldest event
 	next  uint64   // position of the next event
 	bytes int
-	refs  int // watchers
+	refs  int           // watchers
+	bell  chan struct{} // of those who are told at once
+	crowd crowd
+}
+
+// crowd are the watchers of a feed that can wait. An event costs a wake-up for
+// each of them, so the more there are, the more events they are told together.
+type crowd struct {
+	refs  int
 	bell  chan struct{}
+	rang  time.Time
+	armed bool // a timer rings it
+}
+
+// How long a crowd waits after the last ring: as long as it takes to tell
+// everyone, about. A small one never waits.
+const (
+	crowdEach  = 50 * time.Microsecond
+	crowdLeast = time.Millisecond
+	crowdMost  = 5 * time.Millisecond
+)
+
+// wait returns how long the crowd is not to be told yet.
+func (c *crowd) wait(now time.Time) time.Duration {
+	gap := min(time.Duration(c.refs)*crowdEach, crowdMost)
+	if gap < crowdLeast {
+		return 0
+	}
+	return max(0, gap-now.Sub(c.rang))
 }
 
 func (f *feed) get(pos uint64) *Event { return f.ring[pos&uint64(len(f.ring)-1)] }
@@ -105,15 +132,23 @@ func (f *feed) trim(before time.Time) (dropped int64, more bool) {
 	return dropped, n > minEvents
 }
 
-// wake rings the bell now, or leaves it with those to ring at the batch's end.
+// wake appends the bell to those that are rung at the end of the batch.
 func (f *feed) wake(later *[]chan struct{}) {
-	if f.bell == nil {
-		return
-	}
-	if later == nil {
-		close(f.bell)
-	} else {
+	if f.bell != nil {
 		*later = append(*later, f.bell)
+		f.bell = nil
 	}
-	f.bell = nil
+}
+
+// end rings all bells: there is nothing more to wait for.
+func (f *feed) end() {
+	var bells []chan struct{}
+	f.wake(&bells)
+	if f.crowd.bell != nil {
+		bells = append(bells, f.crowd.bell)
+		f.crowd.bell = nil
+	}
+	for _, b := range bells {
+		close(b)
+	}
 }

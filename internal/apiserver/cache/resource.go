@@ -122,9 +122,9 @@ func (r *Resource) expire() {
 func (r *Resource) endWatchers() {
 	r.epoch++
 	for _, f := range r.feeds {
-		f.wake(nil)
+		f.end()
 	}
-	r.all.wake(nil)
+	r.all.end()
 	r.all, r.feeds = &feed{}, map[string]*feed{}
 }
 
@@ -190,7 +190,7 @@ func (r *Resource) publish(ev *Event) {
 	if r.all.next-r.all.first > minEvents {
 		r.cache.trimLater()
 	}
-	r.all.wake(&r.cache.wakes)
+	r.wake(r.all, ev.at)
 	if len(r.feeds) == 0 {
 		return
 	}
@@ -209,8 +209,37 @@ func (r *Resource) publish(ev *Event) {
 func (r *Resource) offer(name string, ev *Event) {
 	if f := r.feeds[name]; f != nil {
 		f.push(ev)
-		f.wake(&r.cache.wakes)
+		r.wake(f, ev.at)
 	}
+}
+
+// wake tells those who wait for the feed at the batch's end, a crowd perhaps
+// a little later; mu is held.
+func (r *Resource) wake(f *feed, now time.Time) {
+	f.wake(&r.cache.wakes)
+	c := &f.crowd
+	if c.bell == nil || c.armed {
+		return
+	}
+	wait := c.wait(now)
+	if wait == 0 {
+		c.rang = now
+		r.cache.wakes = append(r.cache.wakes, c.bell)
+		c.bell = nil
+		return
+	}
+	c.armed = true
+	t := r.cache.clock.NewTimer(wait)
+	go func() {
+		now := <-t.C()
+		r.mu.Lock()
+		bell := c.bell
+		c.bell, c.rang, c.armed = nil, now, false
+		r.mu.Unlock()
+		if bell != nil {
+			close(bell)
+		}
+	}()
 }
 
 // trim forgets old events and snapshots; more tells whether some are left that

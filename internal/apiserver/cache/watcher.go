@@ -13,6 +13,9 @@ type WatchOptions struct {
 	// Initial sends what exists first, as ADDED, and starts from there;
 	// Revision is then the least that must be included.
 	Initial bool
+	// Crowd lets the watcher be told a few milliseconds late where it is one of
+	// many, and events come quickly.
+	Crowd bool
 }
 
 // Delivery is what a watcher is told. For DELETED, Entry is the last state
@@ -31,6 +34,7 @@ type Watcher struct {
 	feed  *feed
 	pos   uint64
 	epoch int
+	crowd bool
 
 	// backlog precedes the feed: either the state the watch started with, or
 	// the events of the window that a narrower feed does not hold.
@@ -57,7 +61,7 @@ func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*
 		return nil, err
 	}
 	present := r.cache.revision.Load()
-	w := &Watcher{r: r, sel: sel, name: sel.feed()}
+	w := &Watcher{r: r, sel: sel, name: sel.feed(), crowd: o.Crowd}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w.epoch, w.feed = r.epoch, r.all
@@ -77,7 +81,7 @@ func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*
 	}
 	w.pos = start
 	if w.name == "" {
-		r.all.refs++
+		w.join()
 		return w, nil
 	}
 	for p := start; p < r.all.next; p++ {
@@ -87,15 +91,25 @@ func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*
 		w.feed = &feed{}
 		r.feeds[w.name] = w.feed
 	}
-	w.feed.refs++
+	w.join()
 	w.pos = w.feed.next
 	return w, nil
+}
+
+func (w *Watcher) join() {
+	w.feed.refs++
+	if w.crowd {
+		w.feed.crowd.refs++
+	}
 }
 
 // Close releases the watcher's place.
 func (w *Watcher) Close() {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()
+	if w.crowd {
+		w.feed.crowd.refs--
+	}
 	if w.feed.refs--; w.feed.refs == 0 && w.name != "" && w.r.feeds[w.name] == w.feed {
 		delete(w.r.feeds, w.name)
 	}
@@ -146,10 +160,14 @@ func (w *Watcher) take() (<-chan struct{}, error) {
 	if w.pos == f.next {
 		w.seen = max(w.seen, present)
 		w.batch = nil // a quiet watcher holds no room
-		if f.bell == nil {
-			f.bell = make(chan struct{})
+		bell := &f.bell
+		if w.crowd {
+			bell = &f.crowd.bell
 		}
-		return f.bell, nil
+		if *bell == nil {
+			*bell = make(chan struct{})
+		}
+		return *bell, nil
 	}
 	for end := min(f.next, w.pos+batchEvents); w.pos < end; w.pos++ {
 		w.batch = append(w.batch, f.get(w.pos))

@@ -1,0 +1,144 @@
+// Package wire gathers what is written to a connection while more is known to
+// follow.
+//
+// HTTP/2 of net/http writes an answer in frames of at most 16 KiB, each through
+// a buffer of 4 KiB and in two TLS records: a list of 5 MB is 700 system calls.
+// Whoever writes the body knows how much is coming, and says so; the bytes then
+// leave together.
+//
+// Invariants: the order is kept. Nothing is held once what was announced has
+// passed, nor longer than a moment if it does not come.
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"time"
+)
+
+const (
+	// most is how much is held before it is written.
+	most = 64 << 10
+	// moment is how long bytes are held when what was announced does not come:
+	// the client's window is full, or the stream was reset.
+	// As the deadlines of sockets, it is of the system's time.
+	moment = time.Millisecond
+)
+
+// Listen returns l with connections that can gather.
+func Listen(l net.Listener) net.Listener { return listener{l} }
+
+type listener struct{ net.Listener }
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{Conn: c}, nil
+}
+
+// Conn is a connection that can gather.
+type Conn struct {
+	net.Conn
+
+	mu     sync.Mutex
+	expect int // bytes announced that have not passed
+	held   *[]byte
+	late   *time.Timer // writes what is held
+	err    error       // of a write that nobody waited for
+}
+
+// buffers hold what is gathered, and a record more.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, most+18<<10); return &b }}
+
+// few is what leaves at one go anyway: it fits the buffer of a frame.
+const few = 4000
+
+// Expect announces that n bytes are about to be written. A nil Conn, of a
+// caller in this process, has nothing to gather.
+func (c *Conn) Expect(n int) {
+	if c == nil || n <= few {
+		return
+	}
+	c.mu.Lock()
+	c.expect = n
+	c.mu.Unlock()
+}
+
+// Write writes or gathers.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	c.expect = max(0, c.expect-len(p))
+	if c.held == nil && c.expect == 0 {
+		return c.Conn.Write(p)
+	}
+	if c.held == nil {
+		c.held = buffers.Get().(*[]byte)
+		if c.late == nil {
+			c.late = time.AfterFunc(moment, c.expire)
+		} else {
+			c.late.Reset(moment)
+		}
+	} else if len(*c.held)+len(p) > cap(*c.held) {
+		if err := c.flush(); err != nil {
+			return 0, err
+		}
+		return c.Conn.Write(p)
+	}
+	*c.held = append(*c.held, p...)
+	if c.expect == 0 || len(*c.held) >= most {
+		if err := c.flush(); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// flush writes what is held; mu is held.
+func (c *Conn) flush() error {
+	if c.held == nil {
+		return nil
+	}
+	c.late.Stop()
+	_, err := c.Conn.Write(*c.held)
+	*c.held = (*c.held)[:0]
+	buffers.Put(c.held)
+	c.held = nil
+	if err != nil {
+		c.err = err
+	}
+	return err
+}
+
+func (c *Conn) expire() {
+	c.mu.Lock()
+	c.expect = 0
+	_ = c.flush() // the next Write tells
+	c.mu.Unlock()
+}
+
+type key struct{}
+
+// Context is an http.Server's ConnContext: Of finds the connection.
+func Context(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if w, ok := c.(*Conn); ok {
+		return context.WithValue(ctx, key{}, w)
+	}
+	return ctx
+}
+
+// Of returns the connection that a request came by, or nil.
+func Of(ctx context.Context) *Conn {
+	c, _ := ctx.Value(key{}).(*Conn)
+	return c
+}
