@@ -101,6 +101,8 @@ func (q *request) assign(b *corev1.Binding, o metav1.CreateOptions) error {
 		pod.Spec.NodeName = b.Target.Name
 		pod.Annotations = merged(was.Annotations, b.Annotations)
 		pod.Labels = merged(was.Labels, b.Labels)
+		// Room is kept for it no longer: it is there.
+		pod.Status.NominatedNodeName = ""
 		pod.Status.Conditions = scheduled(was.Status.Conditions, q.now())
 		return &pod, nil
 	})

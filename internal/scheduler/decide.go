@@ -49,7 +49,7 @@ func (s *Scheduler) refuse(ctx context.Context, it *item, why diagnosis, now tim
 	vain := noNodes
 	if len(s.index.nodes) > 0 {
 		if room, vain = s.preempt(it, why.failures); room == nil {
-			text += " preemption: " + vain
+			text += " " + noClaims + ", preemption: " + vain
 		}
 	}
 	it.backOff(now)

@@ -19,8 +19,10 @@ func neverPreempts(pod *v1.Pod) bool {
 	return pod.Spec.PreemptionPolicy != nil && *pod.Spec.PreemptionPolicy == v1.PreemptNever
 }
 
-// Why no room can be made for a pod, as upstream words it.
+// Why no room can be made for a pod, as upstream words it. The first is what its
+// DynamicResources says of pods without claims, before DefaultPreemption.
 const (
+	noClaims    = "no new claims to deallocate"
 	policyNever = "not eligible due to preemptionPolicy=Never."
 	roomIsMade  = "not eligible due to a terminating pod on the nominated node."
 	noHelp      = "Preemption is not helpful for scheduling"

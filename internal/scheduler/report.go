@@ -135,6 +135,7 @@ func (s *Scheduler) patchStatus(ctx context.Context, pod *v1.Pod, news status) e
 	fields := map[string]any{}
 	if news.Conditions != nil {
 		fields["conditions"] = news.Conditions
+		fields["$setElementOrder/conditions"] = order(pod.Status.Conditions, news.Conditions)
 	}
 	if news.Nominated != nil {
 		fields["nominatedNodeName"] = *news.Nominated
@@ -148,6 +149,20 @@ func (s *Scheduler) patchStatus(ctx context.Context, pod *v1.Pod, news status) e
 	}
 	_, err = s.client.CoreV1().Pods(pod.Namespace).Patch(ctx, pod.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 	return err
+}
+
+// order keeps the conditions that there are in front of the new ones.
+func order(have, news []v1.PodCondition) (order []map[string]v1.PodConditionType) {
+	seen := map[v1.PodConditionType]bool{}
+	for _, list := range [...][]v1.PodCondition{have, news} {
+		for i := range list {
+			if t := list[i].Type; !seen[t] {
+				seen[t] = true
+				order = append(order, map[string]v1.PodConditionType{"type": t})
+			}
+		}
+	}
+	return order
 }
 
 // lost logs what could not be told; what is gone, or being left, needs no word.

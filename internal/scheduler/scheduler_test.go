@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 	create(newPod("waits", requests(v1.ResourceCPU, "1")))
 	p := until("refused", func(p *v1.Pod) bool { return len(p.Status.Conditions) > 0 })
 	want := v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: "Unschedulable",
-		Message: "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {dedicated: gpu}. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."}
+		Message: "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {dedicated: gpu}. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."}
 	got := p.Status.Conditions[0]
 	got.LastTransitionTime = metav1.Time{}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -109,7 +109,7 @@ func TestEventsAndConditions(t *testing.T) {
 	want := []string{
 		"Warning FailedScheduling Scheduling early: no nodes available to schedule pods",
 		"Normal Scheduled Binding early: Successfully assigned default/early to n1",
-		"Warning FailedScheduling Scheduling big: 0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) were unschedulable. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+		"Warning FailedScheduling Scheduling big: 0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) were unschedulable. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
 	}
 	if diff := cmp.Diff(want, a.events); diff != "" {
 		t.Error(diff)
@@ -354,7 +354,7 @@ func TestAntiAffinity(t *testing.T) {
 	if len(a.bindings) != 5 || len(used) != 5 {
 		t.Fatalf("bindings %v", a.bindings)
 	}
-	if want := "Warning FailedScheduling Scheduling p5: 0/5 nodes are available: 5 node(s) didn't match pod anti-affinity rules. preemption: 0/5 nodes are available: 5 No preemption victims found for incoming pod."; !slices.Contains(a.events, want) {
+	if want := "Warning FailedScheduling Scheduling p5: 0/5 nodes are available: 5 node(s) didn't match pod anti-affinity rules. no new claims to deallocate, preemption: 0/5 nodes are available: 5 No preemption victims found for incoming pod."; !slices.Contains(a.events, want) {
 		t.Errorf("events %q", a.events)
 	}
 	s.onPodGone(newPod("p3"))
