@@ -159,12 +159,12 @@ func (q *Controller) watch(r schema.GroupResource) *kind {
 	if err != nil {
 		return nil
 	}
-	changed := func(o any) { q.changed(r, o) }
+	changed := func(o any) { q.changed(r, o, o) }
 	reg, err := informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: changed,
 		UpdateFunc: func(before, now any) {
 			if matters(before, now) {
-				q.changed(r, now)
+				q.changed(r, before, now) // it may leave one quota's scope for another's
 			}
 		},
 		DeleteFunc: func(o any) {
@@ -201,14 +201,16 @@ func matters(before, now any) bool {
 	return b.GetUID() != n.GetUID()
 }
 
-func (q *Controller) changed(r schema.GroupResource, o any) {
-	obj, ok := o.(runtime.Object)
-	if !ok {
+// changed has the quotas looked at that cover an object as it was or as it is.
+func (q *Controller) changed(r schema.GroupResource, before, now any) {
+	was, ok1 := before.(runtime.Object)
+	is, ok2 := now.(runtime.Object)
+	if !ok1 || !ok2 {
 		return
 	}
-	all, _ := q.quotas.ResourceQuotas(obj.(metav1.Object).GetNamespace()).List(labels.Everything())
+	all, _ := q.quotas.ResourceQuotas(is.(metav1.Object).GetNamespace()).List(labels.Everything())
 	for _, rq := range all {
-		if quota.Concerns(rq, r) && quota.Covers(rq, obj) {
+		if quota.Concerns(rq, r) && (quota.Covers(rq, is) || quota.Covers(rq, was)) {
 			q.Add(controller.KeyOf(rq))
 		}
 	}
