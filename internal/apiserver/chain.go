@@ -7,8 +7,10 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"clipper/internal/apiserver/fairness"
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
 
@@ -34,10 +36,14 @@ type request struct {
 	form  form  // of the answer
 	start time.Time
 	code  int
+
+	seat    fairness.Seat
+	seated  bool
+	counted *atomic.Int64 // which one of inflight counts the request
 }
 
-// chain is what every request passes. Audit, and fairness between users, would
-// stand between authentication and authorisation.
+// chain is what every request passes. Audit would stand between authentication
+// and authorisation.
 func (s *Server) chain() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := &request{Server: s, w: w, r: r, ctx: r.Context(), start: s.Clock.Now()}
@@ -66,11 +72,10 @@ func (q *request) serve() error {
 	if q.user, err = q.Authenticator.Authenticate(q.r); err != nil {
 		return err
 	}
-	release, err := q.inflight.enter(q)
-	if err != nil {
+	defer q.leave()
+	if err := q.enter(); err != nil {
 		return err
 	}
-	defer release()
 	if err := q.authorize(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 // guard puts the `kubernetes` Service and its endpoints back when someone
 // deletes or changes them. It sleeps until that happens.
 func (s *Server) guard(ctx context.Context) {
+	own := fields.OneTermEqualSelector("metadata.name", kubernetes)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for _, resource := range []schema.GroupResource{
@@ -21,18 +22,30 @@ func (s *Server) guard(ctx context.Context) {
 	} {
 		if k := s.byName[resource]; k != nil {
 			wg.Go(func() {
-				for ctx.Err() == nil {
-					s.guardOne(ctx, k)
-				}
+				s.follow(ctx, k, k.cache.Select(metav1.NamespaceDefault, nil, own), func() {
+					if err := s.ensureOwn(ctx); err != nil && ctx.Err() == nil {
+						s.Logger.Error("service of the API server cannot be restored", "err", err)
+					}
+				})
 			})
 		}
 	}
 }
 
-// guardOne returns when the watch fell behind, or ctx ended.
-func (s *Server) guardOne(ctx context.Context, k *kind) {
-	own := fields.OneTermEqualSelector("metadata.name", kubernetes)
-	w, err := k.cache.Watch(ctx, k.cache.Select(metav1.NamespaceDefault, nil, own), cache.WatchOptions{Initial: true})
+// follow calls changed once at first and then after every change of what is
+// selected (nil is all of the kind), until ctx ends.
+func (s *Server) follow(ctx context.Context, k *kind, sel *cache.Selection, changed func()) {
+	if sel == nil {
+		sel = k.cache.Select("", nil, nil)
+	}
+	for ctx.Err() == nil {
+		s.followOnce(ctx, k, sel, changed)
+	}
+}
+
+// followOnce returns when the watch fell behind, or ctx ended.
+func (s *Server) followOnce(ctx context.Context, k *kind, sel *cache.Selection, changed func()) {
+	w, err := k.cache.Watch(ctx, sel, cache.WatchOptions{Initial: true})
 	if err != nil {
 		return
 	}
@@ -44,9 +57,7 @@ func (s *Server) guardOne(ctx context.Context, k *kind) {
 			return
 		}
 		if len(buf) > 0 {
-			if err := s.ensureOwn(ctx); err != nil && ctx.Err() == nil {
-				s.Logger.Error("service of the API server cannot be restored", "err", err)
-			}
+			changed()
 			clear(buf)
 		}
 		if bell == nil {

@@ -65,7 +65,7 @@ func (s *Server) gauges() {
 	}
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "apiserver_longrunning_requests", Help: "Number of watches and other long requests under way.",
-	}, func() float64 { return float64(s.inflight.long.Load()) }), objects{s})
+	}, func() float64 { return float64(s.inflight.long.Load()) }), objects{s}, s.fairness.Collector())
 }
 
 // objects counts stored objects when asked.

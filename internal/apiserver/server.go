@@ -33,6 +33,7 @@ import (
 	"clipper/internal/admission"
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/apiserver/connect"
+	"clipper/internal/apiserver/fairness"
 	"clipper/internal/apiserver/strategy"
 	"clipper/internal/apiserver/wire"
 	"clipper/internal/auth"
@@ -154,6 +155,7 @@ type Server struct {
 	ownership *ownership.Tracker
 	services  *serviceAllocator
 	inflight  inflight
+	fairness  *fairness.Dispatcher
 	metrics   *metrics
 	handler   http.Handler
 
@@ -225,6 +227,7 @@ func New(c Config) (*Server, error) {
 		byName:    make(map[schema.GroupResource]*kind, len(c.Table.Resources())),
 		ownership: ownership.New(c.Table),
 		metrics:   newMetrics(),
+		fairness:  fairness.New(fairness.Config{Seats: maxInflight, Wait: queueWithin, Clock: c.Clock}),
 		ready:     make(chan struct{}),
 		ending:    make(chan struct{}),
 	}
@@ -299,6 +302,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.readied.Do(func() { close(s.ready) })
 	var guarding sync.WaitGroup
 	guarding.Go(func() { s.guard(ctx) })
+	guarding.Go(func() { s.flowcontrol(ctx) })
 	err := <-done
 	cancel()
 	guarding.Wait()

@@ -144,6 +144,7 @@ func (s *watchStream) run(seconds *int64) error {
 		if bell == nil {
 			continue
 		}
+		s.stand() // what there was has been said
 		// Nothing more for now: what the watcher was told is complete up to
 		// here, so this is where it may be marked.
 		if at := s.w.Progress(); due && at > s.marked && !s.initialMark {
