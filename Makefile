@@ -42,7 +42,7 @@ bench: build test-images ## Measure; PEER=folder runs upstream's binaries beside
 
 build: bin/clipper ## Build bin/clipper, with all it carries
 
-generate: ## Write generated files anew: the OpenAPI documents
+generate: ## Write generated files anew: the OpenAPI documents, the rules of field ownership
 	@go generate ./...
 
 # --- what clipper carries, compressed ---------------------------------------

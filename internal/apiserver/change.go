@@ -7,6 +7,7 @@ import (
 
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/scheme"
+	"clipper/internal/scheme/ownership"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -221,7 +222,9 @@ func (q *request) patched(subresource string, old *cache.Entry, pt types.PatchTy
 	}
 	if pt == types.ApplyYAMLPatchType {
 		force := o.Force != nil && *o.Force
-		obj, warnings, err = q.ownership.Apply(q.kind.row, subresource, live, body, o.FieldManager, force, v)
+		obj, warnings, err = q.ownership.Apply(ownership.Write{
+			Resource: q.kind.row, Subresource: subresource, Manager: o.FieldManager, Time: q.now(),
+		}, live, body, force, v)
 	} else {
 		obj, warnings, err = q.Table.Patch(q.kind.row, live, pt, body, v)
 	}

@@ -75,7 +75,7 @@ func (q *request) assign(b *corev1.Binding, o metav1.CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	w.subresource = "binding"
+	w.subresource, w.untracked = "binding", true
 	refuse := func(format string, args ...any) error {
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, w.name, fmt.Errorf(format, args...))
 	}
@@ -246,7 +246,7 @@ func (q *request) disrupt(w *write, pod *corev1.Pod) error {
 	}
 	charge := &write{
 		Server: q.Server, ctx: q.ctx, kind: k, namespace: w.namespace, name: budget, subresource: "status",
-		user: q.user, dryRun: w.dryRun, manager: w.manager,
+		user: q.user, dryRun: w.dryRun, untracked: true,
 	}
 	_, _, err := charge.update(func(old *cache.Entry) (runtime.Object, error) {
 		if old == nil {

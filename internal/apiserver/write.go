@@ -32,10 +32,10 @@ type write struct {
 	dryRun          bool
 	options         runtime.Object
 	// manager is who is said to own the fields that the write changes; applied
-	// tells that an apply has said so already.
-	manager  string
-	applied  bool
-	warnings []string
+	// tells that an apply has said so already, untracked that nobody is to.
+	manager            string
+	applied, untracked bool
+	warnings           []string
 }
 
 func (w *write) warn(texts ...string) { w.warnings = append(w.warnings, texts...) }
@@ -85,7 +85,11 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 			return nil, err
 		}
 	}
+	// Whose the fields are is no strategy's to say.
+	m := obj.(metav1.Object)
+	entries := m.GetManagedFields()
 	w.prepare(obj, old)
+	m.SetManagedFields(entries)
 	if w.kind.begin != nil && w.subresource == "" {
 		done, err := w.kind.begin(obj, old, w.dryRun)
 		if err != nil {
@@ -156,6 +160,9 @@ func (w *write) create(obj runtime.Object) (*cache.Entry, error) {
 	if err := w.begin(m); err != nil {
 		return nil, err
 	}
+	if err := w.track(obj, nil); err != nil {
+		return nil, err
+	}
 	for tries := 0; ; tries++ {
 		generated := m.GetName() == "" && m.GetGenerateName() != ""
 		if generated {
@@ -193,9 +200,6 @@ func (w *write) begin(m metav1.Object) error {
 	m.SetDeletionTimestamp(nil)
 	m.SetDeletionGracePeriodSeconds(nil)
 	m.SetSelfLink("")
-	if !w.applied {
-		m.SetManagedFields(nil)
-	}
 	return nil
 }
 
@@ -370,6 +374,9 @@ func (w *write) tryUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, e
 		return nil, uidConflict(w.kind.row.GroupResource(), w.name, m.GetUID(), was.GetUID())
 	}
 	keepMeta(m, was)
+	if err := w.track(obj, old.Object); err != nil {
+		return nil, err
+	}
 	finish, err := w.gate(admission.Update, obj, old.Object)
 	if err != nil {
 		return nil, err
@@ -396,12 +403,6 @@ func keepMeta(m, was metav1.Object) {
 }
 
 func (w *write) storeUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, error) {
-	if !w.applied && (ownership.Tracked(old.Object) || ownership.Tracked(obj)) {
-		var err error
-		if obj, err = w.track(obj, old.Object); err != nil {
-			return nil, err
-		}
-	}
 	m := obj.(metav1.Object)
 	if w.releases(obj) {
 		if w.dryRun {
@@ -438,9 +439,19 @@ func (w *write) releases(obj runtime.Object) bool {
 	return w.kind.strategy.Held == nil || !w.kind.strategy.Held(obj)
 }
 
-// track states in an object that was applied once who owns what changed.
-func (w *write) track(obj, old runtime.Object) (runtime.Object, error) {
-	return w.ownership.Update(w.kind.row.Stored, w.subresource, old, obj, w.manager)
+// track states in an object who owns what the write changed of old, which is
+// nil for a new object. What admission and strategy change afterwards is nobody's.
+func (w *write) track(obj, old runtime.Object) error {
+	if w.applied || w.untracked {
+		return nil
+	}
+	err := w.ownership.Update(ownership.Write{
+		Resource: w.kind.row, Subresource: w.subresource, Manager: w.manager, Time: w.now(),
+	}, old, obj)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	return nil
 }
 
 // now is a timestamp as the API writes them: whole seconds of UTC.

@@ -2,27 +2,32 @@
 // object (metadata.managedFields), and merges what managers apply: server-side
 // apply, as KEP-555 describes it.
 //
-// Only objects that were applied once are tracked: until then a write leaves
-// no mark, and at the first apply all that is there belongs to
-// "before-first-apply". The schemas that merging needs are costly, so they are
-// made when something is first applied or tracked.
+// Every write pays for it, so it is made to cost little. How a kind's fields
+// are owned is read off its Go type and a table of rules (rules.txt, which
+// `make generate` writes), piece by piece as values are met. What a write
+// changed is found by walking the two Go values side by side; sets of fields
+// are compared as they are stored, and only what changes is read and written
+// anew. A writer that changes what it owns already changes the time alone.
+// Sets that look alike are shared by all objects.
+//
+// Merging itself is sigs.k8s.io/structured-merge-diff's, over a schema that is
+// made of the same rules when a kind is first applied.
 package ownership
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"sync"
+	"unsafe"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
-	"k8s.io/client-go/applyconfigurations"
-	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 	"sigs.k8s.io/yaml"
 
@@ -32,34 +37,54 @@ import (
 // Tracker tracks the fields of the table's kinds. It is safe for concurrent use.
 type Tracker struct {
 	table    *scheme.Table
-	types    func() managedfields.TypeConverter
-	mu       sync.Mutex
-	managers map[managerKey]*managedfields.FieldManager
+	plans    plans
+	kinds    sync.Map // *scheme.Resource -> *kind
+	scopes   sync.Map // path -> *scope
+	schemas  sync.Map // reflect.Type -> typed.ParseableType
+	managers sync.Map // path -> *managedfields.FieldManager
+	sets     interned
 }
 
-type managerKey struct {
-	kind        schema.GroupVersionKind
+// path is what a request writes to.
+type path struct {
+	row         *scheme.Resource
 	subresource string
 }
 
-// New returns a Tracker; it costs nothing until it is used.
-func New(table *scheme.Table) *Tracker {
-	return &Tracker{
-		table: table,
-		types: sync.OnceValue(func() managedfields.TypeConverter {
-			return applyconfigurations.NewTypeConverter(clientscheme.Scheme)
-		}),
-		managers: make(map[managerKey]*managedfields.FieldManager),
-	}
+// kind is how objects of a row are walked.
+type kind struct {
+	plan *plan
+	zero unsafe.Pointer // an object without anything
 }
 
-// Apply merges the configuration (YAML or JSON) of a manager into live and
-// returns the new object; live, which is of the row's version, is not changed.
-// To create an object, live is r.New(). Warnings are about duplicate
+// New returns a Tracker; it costs nothing until it is used.
+func New(table *scheme.Table) *Tracker { return &Tracker{table: table} }
+
+func (t *Tracker) kind(r *scheme.Resource) *kind {
+	if k, ok := t.kinds.Load(r); ok {
+		return k.(*kind)
+	}
+	zero := reflect.ValueOf(r.New())
+	k, _ := t.kinds.LoadOrStore(r, &kind{t.plans.plan(zero.Type().Elem(), ""), zero.UnsafePointer()})
+	return k.(*kind)
+}
+
+func (t *Tracker) scope(r *scheme.Resource, subresource string) *scope {
+	p := path{r, subresource}
+	if s, ok := t.scopes.Load(p); ok {
+		return s.(*scope)
+	}
+	s, _ := t.scopes.LoadOrStore(p, newScope(r, subresource))
+	return s.(*scope)
+}
+
+// Apply merges the configuration (YAML or JSON) that a write applies into live
+// and returns the new object; live, which is of the row's version, is not
+// changed. To create an object, live is r.New(). Warnings are about duplicate
 // fields under Warn. Errors: a conflict with causes that name the
 // fields and their owners, unless forced; a bad request.
-func (t *Tracker) Apply(r *scheme.Resource, subresource string, live runtime.Object, config []byte, manager string, force bool, v scheme.Validation) (runtime.Object, []string, error) {
-	m, err := t.manager(r, subresource)
+func (t *Tracker) Apply(w Write, live runtime.Object, config []byte, force bool, v scheme.Validation) (runtime.Object, []string, error) {
+	m, err := t.manager(w.Resource, w.Subresource)
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
@@ -74,12 +99,35 @@ func (t *Tracker) Apply(r *scheme.Resource, subresource string, live runtime.Obj
 	if err != nil {
 		return nil, nil, err
 	}
-	obj, err := m.Apply(live.DeepCopyObject(), applied, manager, force)
+	obj, err := m.Apply(live.DeepCopyObject(), applied, w.Manager, force)
 	if err != nil {
 		return nil, nil, asStatus(err)
 	}
-	obj.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind())
+	obj.GetObjectKind().SetGroupVersionKind(w.Resource.GroupVersionKind())
+	t.settle(live, obj, w.Time)
 	return obj, warnings, nil
+}
+
+// settle gives entries that are new the time of the write, as every timestamp
+// has it, and shares their sets.
+func (t *Tracker) settle(live, obj runtime.Object, now metav1.Time) {
+	m := obj.(metav1.Object)
+	entries := m.GetManagedFields()
+	for i := range entries {
+		e := &entries[i]
+		if e.FieldsV1 != nil {
+			e.FieldsV1 = t.sets.share(e.FieldsV1.Raw)
+		}
+		kept := false
+		for _, l := range live.(metav1.Object).GetManagedFields() {
+			kept = kept || l.Manager == e.Manager && l.Operation == e.Operation && l.Time.Equal(e.Time)
+		}
+		if !kept {
+			time := now
+			e.Time = &time
+		}
+	}
+	m.SetManagedFields(entries)
 }
 
 // duplicates complains about keys given twice. Unknown fields are always an
@@ -110,65 +158,30 @@ func asStatus(err error) error {
 	}}
 }
 
-// Tracked tells whether writes to the object are to be passed to Update.
-func Tracked(obj runtime.Object) bool {
-	m, err := meta.Accessor(obj)
-	return err == nil && len(m.GetManagedFields()) > 0
-}
-
-// Update states in obj what the manager changed of live by a write that was no
-// apply. obj is not shared yet and may be changed; it is also what is
-// returned. When neither is tracked, nothing is done. To create, live is
-// r.New().
-func (t *Tracker) Update(r *scheme.Resource, subresource string, live, obj runtime.Object, manager string) (runtime.Object, error) {
-	if !Tracked(live) && !Tracked(obj) {
-		return obj, nil
-	}
-	m, err := t.manager(r, subresource)
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
-	out, err := m.Update(live.DeepCopyObject(), obj, manager)
-	if err != nil {
-		return nil, asStatus(err)
-	}
-	out.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind())
-	return out, nil
-}
-
 func (t *Tracker) manager(r *scheme.Resource, subresource string) (*managedfields.FieldManager, error) {
-	key := managerKey{r.GroupVersionKind(), subresource}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if m := t.managers[key]; m != nil {
-		return m, nil
+	p := path{r, subresource}
+	if m, ok := t.managers.Load(p); ok {
+		return m.(*managedfields.FieldManager), nil
 	}
-	k := kindOf{t.table, r}
-	m, err := managedfields.NewDefaultFieldManager(t.types(), k, k, k, key.kind, key.kind.GroupVersion(), subresource, notOwned(r, subresource))
+	var reset map[fieldpath.APIVersion]fieldpath.Filter
+	if f := t.scope(r, subresource).filter; f != nil {
+		reset = map[fieldpath.APIVersion]fieldpath.Filter{}
+		for _, row := range t.table.Resources() {
+			if row.Stored == r.Stored {
+				reset[fieldpath.APIVersion(row.APIVersion())] = f
+			}
+		}
+	}
+	k, gvk := kindOf{t.table, r}, r.GroupVersionKind()
+	m, err := managedfields.NewDefaultFieldManager(converter{t}, k, k, k, gvk, gvk.GroupVersion(), subresource, reset)
 	if err != nil {
-		return nil, fmt.Errorf("field manager of %s: %w", key.kind, err)
+		return nil, fmt.Errorf("field manager of %s: %w", gvk, err)
 	}
-	t.managers[key] = m
-	return m, nil
+	stored, _ := t.managers.LoadOrStore(p, m)
+	return stored.(*managedfields.FieldManager), nil
 }
 
-// notOwned are the fields that a path does not write, so that nobody comes to
-// own them by naming them there.
-func notOwned(r *scheme.Resource, subresource string) map[fieldpath.APIVersion]fieldpath.Filter {
-	if r.Subresource("status") == nil {
-		return nil
-	}
-	field := "status"
-	if subresource == "status" {
-		field = "spec"
-	}
-	return fieldpath.NewExcludeFilterSetMap(map[fieldpath.APIVersion]*fieldpath.Set{
-		fieldpath.APIVersion(r.APIVersion()): fieldpath.NewSet(fieldpath.MakePathOrDie(field)),
-	})
-}
-
-// kindOf answers what the field managers ask about a kind. Objects are only
-// ever in the one version.
+// kindOf answers what the field managers ask about a kind.
 type kindOf struct {
 	table *scheme.Table
 	row   *scheme.Resource
@@ -187,19 +200,43 @@ func (k kindOf) Convert(in, out, _ any) error {
 	return fmt.Errorf("%T is not converted to %T", in, out)
 }
 
+// ConvertToVersion returns an object in another version that serves its kind.
 func (k kindOf) ConvertToVersion(in runtime.Object, gv runtime.GroupVersioner) (runtime.Object, error) {
+	from := in.GetObjectKind().GroupVersionKind()
+	row := k.table.ByKind(from)
+	if row == nil || row.Stored != k.row.Stored {
+		return nil, runtime.NewNotRegisteredErrForKind("clipper", from)
+	}
 	// The merge works on maps; what comes out of it gets its Go type here.
 	if u, ok := in.(*unstructured.Unstructured); ok {
-		typed := k.row.New()
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed); err != nil {
-			return nil, fmt.Errorf("%s: %w", k.row.Kind, err)
+		in = row.New()
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, in); err != nil {
+			return nil, fmt.Errorf("%s: %w", row.Kind, err)
 		}
-		return typed, nil
 	}
-	if to, ok := gv.KindForGroupVersionKinds([]schema.GroupVersionKind{k.row.GroupVersionKind()}); ok && to == k.row.GroupVersionKind() {
-		return in, nil
+	for _, to := range k.table.Resources() {
+		if to.Stored != row.Stored {
+			continue
+		}
+		gvk := to.GroupVersionKind()
+		if want, ok := gv.KindForGroupVersionKinds([]schema.GroupVersionKind{gvk}); ok && want == gvk {
+			return convert(in, row, to)
+		}
 	}
-	return nil, runtime.NewNotRegisteredGVKErrForTarget("clipper", in.GetObjectKind().GroupVersionKind(), gv)
+	return nil, runtime.NewNotRegisteredGVKErrForTarget("clipper", from, gv)
+}
+
+func convert(obj runtime.Object, from, to *scheme.Resource) (runtime.Object, error) {
+	var err error
+	if from != to && from.ToStored != nil {
+		if obj, err = from.ToStored(obj); err != nil {
+			return nil, err
+		}
+	}
+	if from != to {
+		return served(to, obj)
+	}
+	return obj, nil
 }
 
 func (k kindOf) ConvertFieldLabel(schema.GroupVersionKind, string, string) (string, string, error) {

@@ -34,7 +34,7 @@ func TestApply(t *testing.T) {
 	tr := New(table)
 	r := table.ByPath("apps", "v1", "deployments")
 
-	created, warnings, err := tr.Apply(r, "", r.New(), []byte(web), "alice", false, scheme.Strict)
+	created, warnings, err := tr.Apply(Write{Resource: r, Manager: "alice", Time: noon}, r.New(), []byte(web), false, scheme.Strict)
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(warnings, err)
 	}
@@ -48,14 +48,14 @@ func TestApply(t *testing.T) {
 
 	// Another manager may not take the field without force.
 	other := strings.Replace(web, "replicas: 2", "replicas: 3", 1)
-	_, _, err = tr.Apply(r, "", d, []byte(other), "bob", false, scheme.Strict)
+	_, _, err = tr.Apply(Write{Resource: r, Manager: "bob", Time: noon}, d, []byte(other), false, scheme.Strict)
 	if !apierrors.IsConflict(err) {
 		t.Fatalf("error %v", err)
 	}
 	if want := `Apply failed with 1 conflict: conflict with "alice": .spec.replicas`; err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
-	forced, _, err := tr.Apply(r, "", d, []byte(other), "bob", true, scheme.Strict)
+	forced, _, err := tr.Apply(Write{Resource: r, Manager: "bob", Time: noon}, d, []byte(other), true, scheme.Strict)
 	if err != nil || *forced.(*appsv1.Deployment).Spec.Replicas != 3 {
 		t.Fatalf("forced: %v", err)
 	}
@@ -63,16 +63,15 @@ func TestApply(t *testing.T) {
 	// A plain write of a tracked object takes the fields it changes.
 	scaled := d.DeepCopy()
 	scaled.Spec.Replicas = new(int32(7))
-	updated, err := tr.Update(r, "", d, scaled, "carol")
-	if err != nil {
+	if err := tr.Update(Write{Resource: r, Manager: "carol", Time: noon}, d, scaled); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = tr.Apply(r, "", updated, []byte(web), "alice", false, scheme.Strict)
+	_, _, err = tr.Apply(Write{Resource: r, Manager: "alice", Time: noon}, scaled, []byte(web), false, scheme.Strict)
 	if want := `Apply failed with 1 conflict: conflict with "carol" using apps/v1: .spec.replicas`; err == nil || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 
-	_, _, err = tr.Apply(r, "", r.New(), []byte(web+"  foo: 1\n"), "alice", false, scheme.Strict)
+	_, _, err = tr.Apply(Write{Resource: r, Manager: "alice", Time: noon}, r.New(), []byte(web+"  foo: 1\n"), false, scheme.Strict)
 	if err == nil || !strings.Contains(err.Error(), "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.foo: field not declared in schema") {
 		t.Errorf("unknown field: %v", err)
 	}
@@ -86,10 +85,7 @@ func TestFirstApplyOfUntracked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := tr.Update(r, "", r.New(), obj, "kubectl-create"); err != nil || Tracked(out) {
-		t.Fatalf("an object that was never applied is tracked: %v", err)
-	}
-	out, _, err := tr.Apply(r, "", obj, []byte(web), "alice", false, scheme.Strict)
+	out, _, err := tr.Apply(Write{Resource: r, Manager: "alice", Time: noon}, obj, []byte(web), false, scheme.Strict)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +107,7 @@ func BenchmarkFirstApply(b *testing.B) {
 	r := table.ByPath("apps", "v1", "deployments")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := New(table).Apply(r, "", r.New(), []byte(web), "alice", false, scheme.Strict); err != nil {
+		if _, _, err := New(table).Apply(Write{Resource: r, Manager: "alice", Time: noon}, r.New(), []byte(web), false, scheme.Strict); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -124,7 +120,7 @@ func TestApplyTakesBack(t *testing.T) {
 	r := table.ByPath("", "v1", "configmaps")
 	apply := func(live runtime.Object, manager, data string) *corev1.ConfigMap {
 		t.Helper()
-		obj, _, err := tr.Apply(r, "", live, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: "+data), manager, false, scheme.Strict)
+		obj, _, err := tr.Apply(Write{Resource: r, Manager: manager, Time: noon}, live, []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: "+data), false, scheme.Strict)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,15 +136,15 @@ func TestApplyTakesBack(t *testing.T) {
 	// Whoever sends managedFields emptied ends the tracking.
 	cleared := c.DeepCopy()
 	cleared.ManagedFields = []metav1.ManagedFieldsEntry{{}}
-	out, err := tr.Update(r, "", c, cleared, "carol")
-	if err != nil || Tracked(out) {
-		t.Errorf("still tracked: %v %v", out, err)
+	carol := Write{Resource: r, Manager: "carol", Time: noon}
+	if err := tr.Update(carol, c, cleared); err != nil || cleared.ManagedFields != nil {
+		t.Errorf("still tracked: %v %v", cleared, err)
 	}
 	// Whoever leaves them out keeps them.
 	silent := c.DeepCopy()
 	silent.ManagedFields = nil
-	if out, err = tr.Update(r, "", c, silent, "carol"); err != nil || !Tracked(out) {
-		t.Errorf("no more tracked: %v %v", out, err)
+	if err := tr.Update(carol, c, silent); err != nil || len(silent.ManagedFields) == 0 {
+		t.Errorf("no more tracked: %v %v", silent, err)
 	}
 }
 
@@ -157,7 +153,7 @@ func TestApplyStatus(t *testing.T) {
 	table := scheme.New()
 	tr := New(table)
 	r := table.ByPath("apps", "v1", "deployments")
-	created, _, err := tr.Apply(r, "", r.New(), []byte(web+"status: {replicas: 5}\n"), "alice", false, scheme.Strict)
+	created, _, err := tr.Apply(Write{Resource: r, Manager: "alice", Time: noon}, r.New(), []byte(web+"status: {replicas: 5}\n"), false, scheme.Strict)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +162,7 @@ func TestApplyStatus(t *testing.T) {
 		t.Errorf("alice owns %s", fields)
 	}
 	status := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: default}\nstatus: {replicas: 2}\n"
-	out, _, err := tr.Apply(r, "status", created, []byte(status), "controller", false, scheme.Strict)
+	out, _, err := tr.Apply(Write{Resource: r, Subresource: "status", Manager: "controller", Time: noon}, created, []byte(status), false, scheme.Strict)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +195,7 @@ func TestApplyRefuses(t *testing.T) {
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, managedFields: [{manager: x, operation: Apply, apiVersion: v1}]}": "metadata.managedFields must be nil",
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: [1]":                                                       "",
 	} {
-		_, _, err := tr.Apply(r, "", r.New(), []byte(body), "m", false, scheme.Strict)
+		_, _, err := tr.Apply(Write{Resource: r, Manager: "m", Time: noon}, r.New(), []byte(body), false, scheme.Strict)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: error %v, want %q", body, err, want)
 		}
