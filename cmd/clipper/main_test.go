@@ -83,13 +83,15 @@ func TestFlags(t *testing.T) {
 		{"server --node-ip nonsense", "nonsense"},
 		{"server --node-ip 192.0.2.1 --cluster-cidr nonsense", "nonsense"},
 		{"server --node-ip 192.0.2.1 --service-cidr 10.43.0.0", "10.43.0.0"},
-		{"server --node-ip 192.0.2.1 --node-pod-cidr 10.99.0.0/24", "--node-pod-cidr 10.99.0.0/24 is no part of --cluster-cidr 10.42.0.0/16"},
+		{"server --node-ip 192.0.2.1 --node-cidr-mask-size 15", "--node-cidr-mask-size 15: no share of --cluster-cidr 10.42.0.0/16"},
 		{"server --node-ip 192.0.2.1 --service-cidr 10.42.128.0/20", "--service-cidr 10.42.128.0/20 and --cluster-cidr 10.42.0.0/16 overlap"},
 		{"server --node-ip 10.42.7.1", "--node-ip 10.42.7.1 is one of the cluster's own addresses"},
 		{"server --node-ip 192.0.2.1 --cluster-cidr fd00::/48", "only IPv4"},
 		{"server --node-ip fd00::1", "only IPv4"},
 		{"server extra", "unknown command"},
-		{"agent --node-ip 192.0.2.1", `required flag(s) "kubeconfig" not set`},
+		{"agent --node-ip 192.0.2.1", `required flag(s) "server" not set`},
+		{"agent --server http://192.0.2.1", "is not of the form https://HOST:PORT"},
+		{"agent --server https://192.0.2.1 --token-file /nowhere/token", "/nowhere/token: no such file"},
 		{"run-node --config /nowhere/config.json", "/nowhere/config.json: no such file"},
 	} {
 		root, out := tree(t)

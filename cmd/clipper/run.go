@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"clipper/internal/config"
+	"clipper/internal/join"
 	"clipper/internal/system"
 )
 
@@ -31,42 +34,26 @@ func runNode() *cobra.Command {
 
 // flags are those that server and agent share.
 type flags struct {
-	c            config.Config
-	agent        config.Agent
-	nodeIP       string
-	podCIDR      string
-	serviceCIDR  string
-	clusterCIDR  string
-	disableAgent bool
+	c      config.Config
+	agent  config.Agent
+	nodeIP string
 }
 
 func (f *flags) add(cmd *cobra.Command) {
 	host, _ := os.Hostname()
 	fs := cmd.Flags()
-	fs.StringVar(&f.c.Node, "node-name", host, "the node's name")
+	fs.StringVar(&f.c.Node, "node-name", strings.ToLower(host), "the node's name")
 	fs.StringVar(&f.c.StateDir, "state-dir", "/var/lib/clipper/"+config.Standalone, "folder for what must outlive a reboot")
 	fs.StringVar(&f.c.RunDir, "run-dir", "/run/clipper/"+config.Standalone, "folder for sockets and the like")
 	fs.StringVar(&f.nodeIP, "node-ip", "", "the node's address (default: that of the default route)")
-	fs.StringVar(&f.clusterCIDR, "cluster-cidr", "10.42.0.0/16", "addresses of the cluster's pods")
-	fs.StringVar(&f.podCIDR, "node-pod-cidr", "10.42.0.0/24", "this node's share of them")
-	fs.StringVar(&f.serviceCIDR, "service-cidr", "10.43.0.0/16", "addresses of Services")
 	fs.BoolVar(&f.agent.Uplink, "uplink", true, "let pods out, from behind the node's address")
 	fs.StringArrayVar(&f.agent.Resolvers, "resolver", nil, "name server for names outside the cluster; may be repeated")
 	fs.BoolVar(&f.c.Debug, "debug", false, "log more")
 }
 
+// config returns the configuration of a node.
 func (f *flags) config() (*config.Config, error) {
 	var err error
-	parse := func(s string) (p netip.Prefix) {
-		if err == nil {
-			p, err = netip.ParsePrefix(s)
-		}
-		return p
-	}
-	f.agent.ClusterPodCIDR, f.agent.PodCIDR, f.agent.ServiceCIDR = parse(f.clusterCIDR), parse(f.podCIDR), parse(f.serviceCIDR)
-	if err != nil {
-		return nil, err
-	}
 	if f.nodeIP == "" {
 		f.agent.NodeIP, err = system.DefaultAddress()
 	} else {
@@ -75,73 +62,109 @@ func (f *flags) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.checkAddresses(); err != nil {
-		return nil, err
+	if !f.agent.NodeIP.Is4() {
+		return nil, fmt.Errorf("--node-ip %s: this version serves only IPv4", f.agent.NodeIP)
 	}
 	f.c.Cluster, f.c.CgroupParent = config.Standalone, filepath.Join("clipper", config.Standalone, f.c.Node)
-	if !f.disableAgent {
-		f.c.Agent = &f.agent
-	}
+	f.c.Agent = &f.agent
 	return &f.c, nil
 }
 
 // checkAddresses tells whether a cluster can have the addresses it is given.
-func (f *flags) checkAddresses() error {
-	a := &f.agent
-	for _, p := range []netip.Prefix{a.ClusterPodCIDR, a.PodCIDR, a.ServiceCIDR, netip.PrefixFrom(a.NodeIP, a.NodeIP.BitLen())} {
+func checkAddresses(s *config.Server) error {
+	const longest = 30 // room for a node's own address and one pod
+	for _, p := range []netip.Prefix{s.PodCIDR, s.ServiceCIDR} {
 		if !p.Addr().Is4() {
 			return fmt.Errorf("%s: this version serves only IPv4", p)
 		}
 	}
 	switch {
-	case a.PodCIDR.Bits() < a.ClusterPodCIDR.Bits() || !a.ClusterPodCIDR.Contains(a.PodCIDR.Addr()):
-		return fmt.Errorf("--node-pod-cidr %s is no part of --cluster-cidr %s", a.PodCIDR, a.ClusterPodCIDR)
-	case a.ServiceCIDR.Overlaps(a.ClusterPodCIDR):
-		return fmt.Errorf("--service-cidr %s and --cluster-cidr %s overlap", a.ServiceCIDR, a.ClusterPodCIDR)
-	case a.ClusterPodCIDR.Contains(a.NodeIP) || a.ServiceCIDR.Contains(a.NodeIP):
-		return fmt.Errorf("--node-ip %s is one of the cluster's own addresses; choose other ranges, or another address", a.NodeIP)
+	case s.NodeBits < s.PodCIDR.Bits() || s.NodeBits > longest:
+		return fmt.Errorf("--node-cidr-mask-size %d: no share of --cluster-cidr %s that a node can use", s.NodeBits, s.PodCIDR)
+	case s.ServiceCIDR.Overlaps(s.PodCIDR):
+		return fmt.Errorf("--service-cidr %s and --cluster-cidr %s overlap", s.ServiceCIDR, s.PodCIDR)
+	case s.PodCIDR.Contains(s.Address) || s.ServiceCIDR.Contains(s.Address):
+		return fmt.Errorf("--node-ip %s is one of the cluster's own addresses; choose other ranges, or another address", s.Address)
 	}
 	return nil
 }
 
 func server() *cobra.Command {
-	var f flags
+	var (
+		f                        flags
+		disableAgent             bool
+		serviceCIDR, clusterCIDR string
+	)
 	s := &config.Server{}
 	cmd := &cobra.Command{
 		Use:   "server",
 		Short: "Run a control plane, and a node, in the foreground",
 		Long: `Server runs the control plane and, unless --disable-agent is given, a node in
 the foreground, for a service manager. It writes the administrator's kubeconfig
-to STATE-DIR/admin.kubeconfig.`,
+to STATE-DIR/admin.kubeconfig. ` + "`clipper token create`" + ` says how other machines join.`,
 		Example: "  clipper server --node-ip 192.0.2.10 --tls-san cluster.example.com",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if s.PodCIDR, err = netip.ParsePrefix(clusterCIDR); err != nil {
+				return err
+			}
+			if s.ServiceCIDR, err = netip.ParsePrefix(serviceCIDR); err != nil {
+				return err
+			}
 			c, err := f.config()
 			if err != nil {
 				return err
 			}
-			s.Address, s.ServiceCIDR, s.PodCIDR = f.agent.NodeIP, f.agent.ServiceCIDR, f.agent.ClusterPodCIDR
+			s.Address = c.Agent.NodeIP
+			if err := checkAddresses(s); err != nil {
+				return err
+			}
+			if disableAgent {
+				c.Agent = nil
+			}
 			c.Server = s
 			return system.Run(cmd.Context(), c, kubernetes, nil)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&f.disableAgent, "disable-agent", false, "run no node in this process")
-	cmd.Flags().Uint16Var(&s.Port, "port", 6443, "the API's port")
-	cmd.Flags().StringArrayVar(&s.Names, "tls-san", nil, "further name or address in the API's certificate; may be repeated")
-	cmd.Flags().BoolVar(&s.MemoryStore, "memory-store", false, "keep the cluster's state in memory only")
+	fs := cmd.Flags()
+	fs.BoolVar(&disableAgent, "disable-agent", false, "run no node in this process")
+	fs.StringVar(&clusterCIDR, "cluster-cidr", "10.42.0.0/16", "addresses of the cluster's pods")
+	fs.IntVar(&s.NodeBits, "node-cidr-mask-size", 24, "how long a prefix of them each node gets")
+	fs.StringVar(&serviceCIDR, "service-cidr", "10.43.0.0/16", "addresses of Services")
+	fs.Uint16Var(&s.Port, "port", 6443, "the API's port")
+	fs.StringArrayVar(&s.Names, "tls-san", nil, "further name or address in the API's certificate; may be repeated")
+	fs.BoolVar(&s.MemoryStore, "memory-store", false, "keep the cluster's state in memory only")
 	return cmd
 }
 
 func agent() *cobra.Command {
-	var f flags
+	var (
+		f         flags
+		tokenFile string
+	)
 	cmd := &cobra.Command{
-		Use:     "agent",
-		Short:   "Run a node alone in the foreground",
-		Hidden:  true, // until a node can get its certificates over the network
-		Example: "  clipper agent --kubeconfig node.kubeconfig --node-pod-cidr 10.42.1.0/24",
-		Args:    cobra.NoArgs,
+		Use:   "agent",
+		Short: "Run a node of a cluster that runs elsewhere, in the foreground",
+		Long: `Agent makes this machine a node of the cluster at --server, and runs the node in
+the foreground, for a service manager. The first time it needs a token, which
+` + "`clipper token create`" + ` makes at the server. Its keys and certificates are in
+STATE-DIR/pki from then on, and are renewed by themselves.`,
+		Example: `  clipper agent --server https://192.0.2.10:6443 --token-file /etc/clipper/token
+  clipper agent --server https://192.0.2.10:6443       # after it has joined`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := join.Address(f.agent.Server); err != nil {
+				return err
+			}
+			if tokenFile != "" {
+				token, err := readToken(tokenFile)
+				if err != nil {
+					return err
+				}
+				f.agent.Token = token
+			}
 			c, err := f.config()
 			if err != nil {
 				return err
@@ -150,7 +173,21 @@ func agent() *cobra.Command {
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.agent.Kubeconfig, "kubeconfig", "", "how the node reaches the API (required)")
-	_ = cmd.MarkFlagRequired("kubeconfig")
+	cmd.Flags().StringVar(&f.agent.Server, "server", "", "where the API is, as https://HOST:PORT (required)")
+	cmd.Flags().StringVar(&f.agent.Token, "token", "", "a token to join with; other users of this machine can see it, so --token-file is better")
+	cmd.Flags().StringVar(&tokenFile, "token-file", "", "file with the token")
+	cmd.MarkFlagsMutuallyExclusive("token", "token-file")
+	_ = cmd.MarkFlagRequired("server")
 	return cmd
+}
+
+func readToken(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	const most = 4096
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	return strings.TrimSpace(string(data)), err
 }

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -35,7 +36,10 @@ func (p *NodeRestriction) Admit(_ context.Context, a *Attributes) error {
 	case "pods":
 		return p.pod(a, node)
 	case "nodes":
-		return ownNodeOnly(a, node)
+		if err := ownNodeOnly(a, node); err != nil {
+			return err
+		}
+		return p.ownShare(a)
 	case "leases.coordination.k8s.io":
 		if l, ok := a.Object.(*coordinationv1.Lease); ok && (l.Namespace != corev1.NamespaceNodeLease || l.Name != node) {
 			return forbidden(a, "can only access node lease with the same name as the requesting node")
@@ -177,6 +181,37 @@ func ownNodeOnly(a *Attributes, node string) error {
 		return forbidden(a, "is not allowed to modify labels: %s", strings.Join(wrong, ", "))
 	}
 	return nil
+}
+
+// ownShare: a node may be registered anew with the share of the pods' network
+// that it had, but not with what another has, whose pods would lose their way.
+func (p *NodeRestriction) ownShare(a *Attributes) error {
+	object, ok := a.Object.(*corev1.Node)
+	if !ok || a.Operation != Create || object.Spec.PodCIDR == "" && len(object.Spec.PodCIDRs) == 0 {
+		return nil
+	}
+	asked := shares(object)
+	for _, o := range p.objects.Objects(nodes, "") {
+		other, ok := o.(*corev1.Node)
+		if !ok || other.Name == object.Name {
+			continue
+		}
+		for _, theirs := range shares(other) {
+			if slices.ContainsFunc(asked, theirs.Overlaps) {
+				return forbidden(a, "podCIDR %s is that of node %q", theirs, other.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func shares(n *corev1.Node) (all []netip.Prefix) {
+	for _, s := range append([]string{n.Spec.PodCIDR}, n.Spec.PodCIDRs...) {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // changed returns the keys whose values differ.

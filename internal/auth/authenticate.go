@@ -19,6 +19,9 @@ import (
 // the hash in a join token.
 const BootstrapPath = "/bootstrap/ca.crt"
 
+// NetworkPath is where nodes read how the cluster's network is laid out.
+const NetworkPath = "/bootstrap/network.json"
+
 // publicPaths answer callers without a credential.
 var publicPaths = map[string]bool{
 	"/healthz": true, "/livez": true, "/readyz": true,
@@ -47,7 +50,7 @@ type Authorizer interface {
 }
 
 // Authenticator finds out who a request is from: a caller in this process
-// (WithUser), a client certificate, or a ServiceAccount token, in this order.
+// (WithUser), a client certificate, or a token, in this order.
 type Authenticator struct {
 	AuthenticatorConfig
 	certificates recent[certified]

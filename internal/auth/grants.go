@@ -79,6 +79,23 @@ func builtin() []Grant {
 			},
 		},
 		{
+			// What a machine with a bootstrap token may do: ask to become a node.
+			Role: "system:node-bootstrapper", Groups: []string{Bootstrappers},
+			Rules: []rbacv1.PolicyRule{
+				rule("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),
+				rule("create", "certificates.k8s.io", "certificatesigningrequests/nodeclient"),
+			},
+		},
+		{
+			Role: "system:node-network", Groups: []string{NodeNetworks},
+			Rules: []rbacv1.PolicyRule{
+				rule("list watch", "", "services", "nodes", "namespaces"),
+				rule("list watch", "discovery.k8s.io", "endpointslices"),
+				path("get", NetworkPath),
+				events, newEvents,
+			},
+		},
+		{
 			Role: "system:kube-dns", Users: []string{DNS},
 			Rules: []rbacv1.PolicyRule{
 				rule("list watch", "", "services", "namespaces", "pods"),
@@ -128,6 +145,11 @@ func builtin() []Grant {
 				rule("create", "authentication.k8s.io", "tokenreviews"),
 				rule("create", "authorization.k8s.io", "subjectaccessreviews"),
 			},
+		},
+		{
+			// Of all Secrets it sees those beside which bootstrap tokens lie.
+			Role: "system:controller:token-cleaner", Users: []string{ControllerUser("token-cleaner")}, Namespace: "kube-system",
+			Rules: []rbacv1.PolicyRule{rule("get list watch delete", "", "secrets")},
 		},
 	}, controllers()...)
 }

@@ -14,6 +14,14 @@ func controllers() []Grant {
 		name  string
 		rules []rbacv1.PolicyRule
 	}{
+		{"certificate-controller", []rbacv1.PolicyRule{
+			rule("get list watch delete", "certificates.k8s.io", "certificatesigningrequests"),
+			rule("update", "certificates.k8s.io", "certificatesigningrequests/approval", "certificatesigningrequests/status"),
+			only(rule("approve", "certificates.k8s.io", "signers"), "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"),
+			only(rule("sign", "certificates.k8s.io", "signers"), "kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client"),
+			rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+			rule("list watch", "", "nodes"),
+		}},
 		{"cronjob-controller", []rbacv1.PolicyRule{
 			rule("get list watch update", "batch", "cronjobs"),
 			rule("get list watch create update patch delete", "batch", "jobs"),

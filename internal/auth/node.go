@@ -43,6 +43,8 @@ var nodeRules = map[schema.GroupResource]judge{ // never changed
 	{Group: "storage.k8s.io", Resource: "volumeattachments"}: ownAttachment,
 	{Group: "resource.k8s.io", Resource: "resourceslices"}:   ownSlice,
 	{Group: "resource.k8s.io", Resource: "resourceclaims"}:   referred(podResourceClaims),
+	{Resource: "users"}:                                      ownNetwork,
+	{Resource: "groups"}:                                     ownNetwork,
 }
 
 const noRelation = "no relationship found between node '"
@@ -90,6 +92,18 @@ func named(a *Attributes) string {
 }
 
 func reads(verb string) bool { return verb == "get" || verb == "list" || verb == "watch" }
+
+// ownNetwork: a node may act as its own network (see NodeNetworkUser).
+func ownNetwork(_ *NodeAuthorizer, node string, a *Attributes) (bool, string) {
+	if a.Verb != "impersonate" || a.Subresource != "" {
+		return false, ""
+	}
+	own := NodeNetworkUser(node)
+	if a.Resource == "groups" {
+		own = NodeNetworks
+	}
+	return a.Name == own, "can only impersonate the network of the requesting node"
+}
 
 // ownNode: create any name (admission checks that it is the own), and read and
 // change its own.

@@ -166,12 +166,19 @@ func NewVerifier(key *ecdsa.PrivateKey, clk clock.PassiveClock, objects Objects)
 	return &Verifier{key: k, clock: clk, objects: objects}, nil
 }
 
-// Verify returns whom a token stands for and which of the wanted audiences it
+// Verify returns whom a token, of a ServiceAccount or for bootstrapping, stands for and which of the wanted audiences it
 // was made for. No wanted audiences means the API server's. The error says
 // what is wrong with the token, for the log and for TokenReviews.
 func (v *Verifier) Verify(token string, wanted []string) (user.Info, []string, error) {
 	if len(token) > maxToken {
 		return nil, nil, errMalformed
+	}
+	if b, ok := parseBootstrapToken(token); ok {
+		if wanted != nil && !slices.Contains(wanted, Issuer) {
+			return nil, nil, fmt.Errorf("a bootstrap token is for the API server and not for %q", wanted)
+		}
+		u, err := v.bootstrapper(b)
+		return u, apiAudience, err
 	}
 	key := sha256.Sum256([]byte(token))
 	t, ok := v.known.get(key)

@@ -54,7 +54,7 @@ func (a *App) runDemo(ctx context.Context, c *local.Cluster) error {
 	}
 	for _, node := range c.Nodes {
 		var loaded []string
-		if err := ask(ctx, c, node, http.MethodPost, "/images", bytes.NewReader(image.Bytes()), &loaded); err != nil {
+		if err := c.Ask(ctx, node, http.MethodPost, "/images", bytes.NewReader(image.Bytes()), &loaded); err != nil {
 			return err
 		}
 	}

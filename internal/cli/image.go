@@ -2,55 +2,19 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"clipper/internal/cli/local"
 	"clipper/internal/config"
 )
-
-// ask sends a request to a node over its unix socket and decodes the answer.
-func ask(ctx context.Context, c *local.Cluster, node, method, path string, body io.Reader, answer any) error {
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", c.Socket(node))
-		},
-		DisableKeepAlives: true,
-	}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://node"+path, body)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) && dial.Op == "dial" {
-			if os.Geteuid() != 0 {
-				return fmt.Errorf("node %s cannot be reached (%w); run the command with sudo", node, dial.Err)
-			}
-			return fmt.Errorf("node %s does not run; `clipper start --name %s` starts it", node, c.Name)
-		}
-		return fmt.Errorf("node %s: %w", node, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 400 {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		return fmt.Errorf("node %s: %s", node, strings.TrimSpace(string(text)))
-	}
-	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
-		return fmt.Errorf("node %s: its answer cannot be read: %w", node, err)
-	}
-	return nil
-}
 
 func (a *App) image() *cobra.Command {
 	return group("image", "Give a cluster images, and list those it has",
@@ -63,7 +27,7 @@ func (a *App) imageLoad() *cobra.Command {
 		Use: "load FILE...", Short: "Load images from archives into every node",
 		Long: `Load reads archives that "docker save" or another tool wrote (docker-archive or
 OCI layout, as a tar, compressed by gzip or not) into every node of a cluster.
-The file - is standard input, for a cluster of one node.`,
+The file - is standard input.`,
 		Example: `  clipper image load app.tar
   docker save app:dev | clipper image load -`,
 		Args: cobra.MinimumNArgs(1),
@@ -73,10 +37,8 @@ The file - is standard input, for a cluster of one node.`,
 				return err
 			}
 			for _, file := range files {
-				for _, node := range c.Nodes {
-					if err := a.load(cmd.Context(), c, node, file); err != nil {
-						return err
-					}
+				if err := a.load(cmd.Context(), c, file); err != nil {
+					return err
 				}
 			}
 			return nil
@@ -86,24 +48,55 @@ The file - is standard input, for a cluster of one node.`,
 	return cmd
 }
 
-func (a *App) load(ctx context.Context, c *local.Cluster, node, file string) error {
-	var in io.Reader = os.Stdin
-	if file != "-" {
-		f, err := os.Open(file)
+// load gives all nodes an archive, side by side, and prints what it held.
+func (a *App) load(ctx context.Context, c *local.Cluster, file string) error {
+	if file == "-" && len(c.Nodes) > 1 {
+		kept, err := spool(os.Stdin)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		in = f
+		defer os.Remove(kept)
+		file = kept
 	}
-	var loaded []string
-	if err := ask(ctx, c, node, http.MethodPost, "/images", in, &loaded); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+	loaded, failed := make([][]string, len(c.Nodes)), make([]error, len(c.Nodes))
+	var nodes sync.WaitGroup
+	for i, node := range c.Nodes {
+		nodes.Go(func() {
+			var in io.Reader = os.Stdin
+			if file != "-" {
+				f, err := os.Open(file)
+				if err != nil {
+					failed[i] = err
+					return
+				}
+				defer f.Close()
+				in = f
+			}
+			if err := c.Ask(ctx, node, http.MethodPost, "/images", in, &loaded[i]); err != nil {
+				failed[i] = fmt.Errorf("%s: %w", file, err)
+			}
+		})
 	}
-	for _, image := range loaded {
+	nodes.Wait()
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	for _, image := range loaded[0] {
 		fmt.Fprintln(a.Out, image)
 	}
 	return nil
+}
+
+// spool keeps what can be read only once, for several readers, in a file.
+func spool(from io.Reader) (string, error) {
+	f, err := os.CreateTemp("", "clipper-images-*")
+	if err != nil {
+		return "", err
+	}
+	if _, err := io.Copy(f, from); err != nil {
+		return "", errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	return f.Name(), f.Close()
 }
 
 func (a *App) imageList() *cobra.Command {
@@ -123,7 +116,7 @@ func (a *App) imageList() *cobra.Command {
 			all := []row{}
 			for _, node := range c.Nodes {
 				var images []config.Image
-				if err := ask(cmd.Context(), c, node, http.MethodGet, "/images", nil, &images); err != nil {
+				if err := c.Ask(cmd.Context(), node, http.MethodGet, "/images", nil, &images); err != nil {
 					return err
 				}
 				for _, image := range images {

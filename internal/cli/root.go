@@ -44,7 +44,7 @@ manifest and tool works with it unchanged.`,
 	}
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
-	root.AddCommand(a.start(), a.stop(), a.delete(), a.status(), a.kubeconfig(), a.image(), a.node(), a.kubectl(), a.demo(), a.version())
+	root.AddCommand(a.start(), a.stop(), a.delete(), a.status(), a.kubeconfig(), a.image(), a.node(), a.token(), a.kubectl(), a.demo(), a.version())
 	root.AddCommand(more...)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())

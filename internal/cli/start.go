@@ -27,13 +27,14 @@ returns when every node is Ready. It writes a context for it to your kubeconfig
 The API is at 127.0.0.1 on a free port. Pods and Services can be reached from
 this machine by their addresses.`,
 		Example: `  clipper start
+  clipper start --nodes 3                              # also makes a smaller cluster larger
   clipper start --name ci --no-uplink --memory-store   # nothing leaves the machine or touches the disk
   clipper start --mirror docker.io=http://10.0.0.5:5000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
 			defer cancel()
-			o.Program, o.Progress = a.Program, a.progress()
+			o.Program, o.Progress, o.Admit = a.Program, a.progress(), admit
 			o.Registries = map[string][]string{}
 			for _, m := range mirrors {
 				registry, mirror, ok := strings.Cut(m, "=")

@@ -46,6 +46,11 @@ type Server struct {
 
 	ServiceCIDR netip.Prefix `json:"serviceCIDR"`
 	PodCIDR     netip.Prefix `json:"podCIDR"`
+	// NodeBits is the length of each node's share of PodCIDR; 0 is 24.
+	NodeBits int `json:"nodeBits,omitempty"`
+	// JoinToken, as ID.SECRET, lets agents that start beside the server join;
+	// it is good for an hour.
+	JoinToken string `json:"joinToken,omitempty"`
 	// MemoryStore keeps the state in memory only.
 	MemoryStore bool `json:"memoryStore,omitempty"`
 }
@@ -53,19 +58,17 @@ type Server struct {
 // Agent is the node's part.
 type Agent struct {
 	NodeIP netip.Addr `json:"nodeIP"`
-	// PodCIDR is this node's share of ClusterPodCIDR.
-	PodCIDR        netip.Prefix `json:"podCIDR"`
-	ClusterPodCIDR netip.Prefix `json:"clusterPodCIDR"`
-	ServiceCIDR    netip.Prefix `json:"serviceCIDR"`
 	// Uplink lets pods out of the cluster, from behind the node's address.
 	Uplink bool `json:"uplink"`
 	// Resolvers answer names outside the cluster; none without an uplink.
 	Resolvers []string `json:"resolvers,omitempty"`
 	// Registries maps a registry's name to mirrors that are asked before it.
 	Registries map[string][]string `json:"registries,omitempty"`
-	// Kubeconfig, for an agent without a server, is how it reaches the API.
-	Kubeconfig string `json:"kubeconfig,omitempty"`
-	MaxPods    int    `json:"maxPods,omitempty"`
+	// Server, for an agent without one in its process, is where the API is, as
+	// https://HOST:PORT, and Token a join token, needed until the node has joined.
+	Server  string `json:"server,omitempty"`
+	Token   string `json:"token,omitempty"`
+	MaxPods int    `json:"maxPods,omitempty"`
 }
 
 // Read returns the configuration in a file.

@@ -15,13 +15,12 @@ func TestWriteAndRead(t *testing.T) {
 		Cluster: "a", Node: "a-1", StateDir: "/state", RunDir: "/run", CgroupParent: "clipper/a/a-1", Debug: true,
 		Server: &Server{
 			Address: netip.MustParseAddr("10.128.0.2"), Port: 6443, ListenFD: 4, LocalPort: 40001, Names: []string{"n"},
-			ServiceCIDR: netip.MustParsePrefix("10.128.16.0/20"), PodCIDR: netip.MustParsePrefix("10.128.128.0/17"), MemoryStore: true,
+			ServiceCIDR: netip.MustParsePrefix("10.128.16.0/20"), PodCIDR: netip.MustParsePrefix("10.128.128.0/17"), NodeBits: 25, JoinToken: "a.b", MemoryStore: true,
 		},
 		Agent: &Agent{
-			NodeIP: netip.MustParseAddr("10.128.0.2"), PodCIDR: netip.MustParsePrefix("10.128.128.0/24"),
-			ClusterPodCIDR: netip.MustParsePrefix("10.128.128.0/17"), ServiceCIDR: netip.MustParsePrefix("10.128.16.0/20"),
+			NodeIP: netip.MustParseAddr("10.128.0.2"),
 			Uplink: true, Resolvers: []string{"192.0.2.1"}, Registries: map[string][]string{"docker.io": {"http://192.0.2.2"}},
-			Kubeconfig: "/k", MaxPods: 10,
+			Server: "https://10.128.0.3:6443", Token: "a.b@sha256:c", MaxPods: 10,
 		},
 	}
 	file := filepath.Join(t.TempDir(), "config.json")
@@ -46,7 +45,7 @@ func TestReadNonsense(t *testing.T) {
 	if _, err := Read(dir + "/missing"); !os.IsNotExist(err) {
 		t.Error(err)
 	}
-	for _, content := range []string{"", "nonsense", `{"node": 5}`, `{"agent": {"podCIDR": "10.0.0.0"}}`} {
+	for _, content := range []string{"", "nonsense", `{"node": 5}`, `{"server": {"podCIDR": "10.0.0.0"}}`} {
 		file := filepath.Join(dir, "config.json")
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,10 @@
 package config
 
+import "net/netip"
+
 // A node answers its machine's root over HTTP on the unix socket RunDir/clipper.sock:
 //
+//	GET  /node     what the node is, Node
 //	GET  /images   the images it holds, []Image
 //	POST /images   loads an archive (docker save, or an OCI layout; gzip or not)
 //	               and returns the names it held, []string
@@ -10,6 +13,12 @@ package config
 
 // SocketName is the socket's file in RunDir.
 const SocketName = "clipper.sock"
+
+// Node is what a node says of itself.
+type Node struct {
+	// PodCIDR is its share of the pods' network.
+	PodCIDR netip.Prefix `json:"podCIDR"`
+}
 
 // Image is one image that a node holds.
 type Image struct {

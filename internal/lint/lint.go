@@ -38,6 +38,7 @@ var levels = map[string]int{
 	"internal/client":    3,
 
 	"internal/informer": 4,
+	"internal/join":     4,
 
 	"internal/scheduler":  5,
 	"internal/controller": 5,

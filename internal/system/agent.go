@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"clipper/internal/auth"
+	"clipper/internal/config"
 	"clipper/internal/cri"
 	"clipper/internal/cri/image"
 	"clipper/internal/dns"
@@ -27,20 +28,16 @@ const kubeletPort = 10250
 // agent adds a node to the process: network, runtime, proxy, DNS, kubelet.
 func (p *process) agent(a *api) error {
 	c := p.Agent
-	if a.pki == nil {
-		// Nobody else could give the kubelet a certificate to serve with.
-		return fmt.Errorf("node %s: this version runs a node only together with a control plane; use `clipper server`", p.Node)
-	}
 	k, err := a.client(auth.NodeUser(p.Node), auth.Nodes)
 	if err != nil {
 		return err
 	}
-	dnsIP := dnsAddress(c.ServiceCIDR)
+	dnsIP := dnsAddress(a.layout.Services)
 	nodes := a.informers.Core().V1().Nodes().Informer()
 
 	pods, err := network.New(network.Config{
 		NodeName: p.Node, StateDir: filepath.Join(p.StateDir, "network"),
-		PodCIDR: c.PodCIDR, ClusterPodCIDR: c.ClusterPodCIDR, ServiceCIDR: c.ServiceCIDR,
+		PodCIDR: a.share, ClusterPodCIDR: a.layout.Pods, ServiceCIDR: a.layout.Services,
 		NodeIP: c.NodeIP, Addresses: []netip.Addr{dnsIP}, Uplink: c.Uplink, Nodes: nodes, Logger: p.log.With("part", "network"),
 	})
 	if err != nil {
@@ -67,18 +64,18 @@ func (p *process) agent(a *api) error {
 	if err != nil {
 		return fmt.Errorf("the node's socket: %w", err)
 	}
-	p.group.Add(run.Part{Name: "socket", Run: func(ctx context.Context) error { return serveImages(ctx, socket, rt) }})
+	p.group.Add(run.Part{Name: "socket", Run: func(ctx context.Context) error { return serveSocket(ctx, socket, config.Node{PodCIDR: a.share}, rt) }})
 
 	services, err := proxy.New(proxy.Config{
 		Informers: a.informers, NodeName: p.Node, NodeIPs: []netip.Addr{c.NodeIP},
-		ClusterPodCIDR: c.ClusterPodCIDR, ServiceCIDR: c.ServiceCIDR, Own: []netip.Addr{dnsIP},
+		ClusterPodCIDR: a.layout.Pods, ServiceCIDR: a.layout.Services, Own: []netip.Addr{dnsIP},
 		Clock: p.clock, Logger: p.log.With("part", "proxy"),
 	})
 	if err != nil {
 		return err
 	}
 	names, err := dns.New(dns.Config{
-		Informers: a.informers, Domain: domain, ClusterIP: dnsIP, Upstreams: c.Resolvers,
+		Informers: a.informers, Domain: a.layout.Domain, ClusterIP: dnsIP, Upstreams: c.Resolvers,
 		Clock: p.clock, Logger: p.log.With("part", "dns"),
 	})
 	if err != nil {
@@ -91,21 +88,17 @@ func (p *process) agent(a *api) error {
 		own = informer.RemoteNodePods(k, p.Node)
 		p.addInformers(a)
 	}
-	serving, err := a.pki.KubeletServingTLS(p.Node, c.NodeIP.String())
-	if err != nil {
-		return err
-	}
 	l, err := net.Listen("tcp", netip.AddrPortFrom(c.NodeIP, kubeletPort).String())
 	if err != nil {
 		return fmt.Errorf("the kubelet's port: %w; end what uses it", err)
 	}
 	kl, err := kubelet.New(kubelet.Config{
 		Client: k, Pods: own, Informers: a.informers, Runtime: rt, Images: rt, Streaming: rt.StreamingHandler(),
-		NodeName: p.Node, NodeIPs: []string{c.NodeIP.String()}, PodCIDR: c.PodCIDR.String(),
+		NodeName: p.Node, NodeIPs: []string{c.NodeIP.String()}, PodCIDR: a.share.String(),
 		RootDir: filepath.Join(p.StateDir, "kubelet"), LogDir: filepath.Join(p.StateDir, "logs"),
-		ClusterDNS: []string{dnsIP.String()}, ClusterDomain: domain, MaxPods: c.MaxPods,
+		ClusterDNS: []string{dnsIP.String()}, ClusterDomain: a.layout.Domain, MaxPods: c.MaxPods,
 		CgroupRoot: "/" + filepath.Join(p.CgroupParent, "kubepods"), Version: p.version + "+clipper",
-		Listener: l, ServingTLS: serving, ClientCA: a.pki.CAPool(),
+		Listener: l, ServingTLS: a.kubeletTLS, ClientCA: a.kubeletCA,
 		Clock: p.clock, Logger: p.log.With("part", "kubelet"),
 	})
 	if err != nil {
@@ -121,7 +114,7 @@ func (p *process) agent(a *api) error {
 		Run:  func(ctx context.Context) error { <-ctx.Done(); return nil },
 		Ready: func(ctx context.Context) error {
 			p.tell.Step("waiting for node " + p.Node + " to be Ready")
-			if err := awaitNode(ctx, k, p.Node); err != nil {
+			if err := awaitNode(ctx, k, p.Node, nodeReady); err != nil {
 				return err
 			}
 			if a.source == nil {

@@ -2,6 +2,8 @@ package system
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +32,7 @@ import (
 	"clipper/internal/apiserver/table"
 	"clipper/internal/auth"
 	"clipper/internal/client"
+	"clipper/internal/controller/nodeipam"
 	"clipper/internal/informer"
 	"clipper/internal/run"
 	"clipper/internal/scheme"
@@ -45,11 +48,19 @@ const domain = "cluster.local"
 type api struct {
 	informers informers.SharedInformerFactory
 	// as returns the configuration of a client that acts as a user.
-	as func(name string, groups ...string) *rest.Config
+	as     func(name string, groups ...string) *rest.Config
+	layout layout
+	// share is this node's part of the pods' network.
+	share netip.Prefix
+	// kubeletTLS is what the node serves with, kubeletCA signs who may call it.
+	kubeletTLS *tls.Config
+	kubeletCA  *x509.CertPool
 	// Only with a server in this process:
 	pki    *auth.PKI
 	source informer.Source
 	table  *scheme.Table
+	names  []string // of the API server
+	home   string   // the node in this process, if there is one
 }
 
 // client returns a typed client that acts as a user.
@@ -70,26 +81,9 @@ func (a *api) feed(r schema.GroupVersionResource) cache.ListerWatcher {
 
 func (p *process) api() (*api, error) {
 	if p.Server == nil {
-		return p.remoteAPI()
+		return p.join()
 	}
 	return p.server()
-}
-
-// remoteAPI reaches the API that the agent's kubeconfig names; everything then
-// acts as the node.
-func (p *process) remoteAPI() (*api, error) {
-	cfg, err := client.FromKubeconfig(p.Agent.Kubeconfig, "clipper-agent")
-	if err != nil {
-		return nil, err
-	}
-	k, err := client.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return &api{
-		informers: informer.Remote(k),
-		as:        func(string, ...string) *rest.Config { return cfg },
-	}, nil
 }
 
 // dnsAddress is the cluster IP of the DNS Service: the range's tenth, as
@@ -166,6 +160,8 @@ func (p *process) server() (*api, error) {
 			"/.well-known/openid-configuration": issuer,
 			"/openid/v1/jwks":                   issuer,
 			"/debug/pprof/":                     profiles(),
+			auth.BootstrapPath:                  serveCA(pki.CABundle()),
+			auth.NetworkPath:                    layoutOf(s),
 		},
 		ServiceCIDR: s.ServiceCIDR, Advertise: address,
 		Version: p.versionInfo(), Clock: p.clock, Logger: p.log,
@@ -176,8 +172,20 @@ func (p *process) server() (*api, error) {
 	p.trims = append(p.trims, server.Trim)
 	p.group.Add(run.Part{Name: "API server", Run: server.Run, Ready: server.Ready})
 
-	names := append([]string{s.Address.String(), s.ServiceCIDR.Masked().Addr().Next().String(), p.Node}, s.Names...)
-	serving, err := pki.ServingTLS("kube-apiserver", auth.APIServerNames(domain, names...)...)
+	a := &api{
+		pki: pki, source: informer.FromCache(watched), table: rows,
+		layout: layoutOf(s), share: nodeipam.First(s.PodCIDR, nodeBits(s)), kubeletCA: pki.CAPool(),
+		names: auth.APIServerNames(domain, append([]string{s.Address.String(), s.ServiceCIDR.Masked().Addr().Next().String(), p.Node}, s.Names...)...),
+	}
+	a.as = func(name string, groups ...string) *rest.Config {
+		groups = append(groups[:len(groups):len(groups)], auth.Authenticated)
+		agent := name[strings.LastIndexByte(name, ':')+1:]
+		return client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, agent)
+	}
+	if err := p.tokens(a); err != nil {
+		return nil, err
+	}
+	serving, err := pki.ServingTLS("kube-apiserver", a.names...)
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +198,11 @@ func (p *process) server() (*api, error) {
 		return nil, err
 	}
 
-	a := &api{pki: pki, source: informer.FromCache(watched), table: rows}
-	a.as = func(name string, groups ...string) *rest.Config {
-		groups = append(groups[:len(groups):len(groups)], auth.Authenticated)
-		agent := name[strings.LastIndexByte(name, ':')+1:]
-		return client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, agent)
+	if p.Agent != nil {
+		a.home = p.Node
+		if a.kubeletTLS, err = pki.KubeletServingTLS(p.Node, p.Agent.NodeIP.String()); err != nil {
+			return nil, err
+		}
 	}
 	own, err := a.client(auth.APIServer, auth.Masters)
 	if err != nil {

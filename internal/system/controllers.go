@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"net/netip"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -9,6 +10,7 @@ import (
 
 	"clipper/internal/auth"
 	"clipper/internal/controller"
+	"clipper/internal/controller/certificates"
 	"clipper/internal/controller/cronjob"
 	"clipper/internal/controller/daemonset"
 	"clipper/internal/controller/deployment"
@@ -18,6 +20,7 @@ import (
 	"clipper/internal/controller/garbage"
 	"clipper/internal/controller/job"
 	"clipper/internal/controller/namespace"
+	"clipper/internal/controller/nodeipam"
 	"clipper/internal/controller/nodelifecycle"
 	"clipper/internal/controller/podgc"
 	"clipper/internal/controller/replicaset"
@@ -26,6 +29,7 @@ import (
 	"clipper/internal/controller/rootca"
 	"clipper/internal/controller/serviceaccount"
 	"clipper/internal/controller/statefulset"
+	"clipper/internal/controller/tokencleaner"
 	"clipper/internal/controller/ttlafterfinished"
 	"clipper/internal/run"
 	"clipper/internal/scheduler"
@@ -74,6 +78,19 @@ var controllers = []struct {
 	}},
 	{"disruption-controller", plain(disruption.New)},
 	{"node-controller", plain(nodelifecycle.New)},
+	{"node-controller", func(c controller.Config, _ *rest.Config, a *api) (controller.Controller, error) {
+		return nodeipam.New(nodeipam.Config{Config: c, Cluster: a.layout.Pods, Bits: a.share.Bits(), Home: a.home}), nil
+	}},
+	{"certificate-controller", func(c controller.Config, _ *rest.Config, a *api) (controller.Controller, error) {
+		return certificates.NewApprover(c, certificates.Reserved{
+			Names: a.names, Node: a.home, Networks: []netip.Prefix{a.layout.Pods, a.layout.Services},
+		}), nil
+	}},
+	{"certificate-controller", func(c controller.Config, _ *rest.Config, a *api) (controller.Controller, error) {
+		return certificates.NewSigner(c, a.pki), nil
+	}},
+	{"certificate-controller", plain(certificates.NewCleaner)},
+	{"token-cleaner", plain(tokencleaner.New)},
 	{"pod-garbage-collector", plain(podgc.New)},
 	{"resourcequota-controller", plain(resourcequota.New)},
 }
@@ -101,7 +118,7 @@ func (p *process) controllers(a *api) error {
 	if err != nil {
 		return err
 	}
-	s := scheduler.New(scheduler.Config{Client: k, Informers: a.informers, Clock: p.clock, Logger: p.log.With("part", "scheduler")})
+	s := scheduler.New(scheduler.Config{Client: k, Create: client.Creator(a.as(auth.Scheduler)), Informers: a.informers, Clock: p.clock, Logger: p.log.With("part", "scheduler")})
 	parts = append(parts, run.Part{Name: "scheduler", Run: s.Run})
 
 	// Informers start once all have said what they want to see, and end after

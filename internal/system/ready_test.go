@@ -21,9 +21,9 @@ func TestAwaitNode(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready, stopped := make(chan error, 1), make(chan error, 1)
-	go func() { ready <- awaitNode(ctx, k, "n") }()
+	go func() { ready <- awaitNode(ctx, k, "n", nodeReady) }()
 	never, cancelNever := context.WithCancel(ctx)
-	go func() { stopped <- awaitNode(never, k, "missing") }()
+	go func() { stopped <- awaitNode(never, k, "missing", nodeReady) }()
 
 	other := node(corev1.ConditionTrue)
 	other.Name = "other"
@@ -43,7 +43,7 @@ func TestAwaitNode(t *testing.T) {
 	if err := <-ready; err != nil {
 		t.Error(err)
 	}
-	if err := awaitNode(ctx, k, "n"); err != nil {
+	if err := awaitNode(ctx, k, "n", nodeReady); err != nil {
 		t.Errorf("a node that is Ready already: %v", err)
 	}
 	cancelNever()

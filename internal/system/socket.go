@@ -41,9 +41,10 @@ func (p *process) listenSocket() (net.Listener, error) {
 	return l, nil
 }
 
-// serveImages answers on the socket until ctx ends.
-func serveImages(ctx context.Context, l net.Listener, images imageStore) error {
+// serveSocket answers on the socket until ctx ends.
+func serveSocket(ctx context.Context, l net.Listener, node config.Node, images imageStore) error {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /node", func(w http.ResponseWriter, _ *http.Request) { answer(w, node, nil) })
 	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
 		names, err := images.LoadImages(r.Context(), r.Body)
 		answer(w, names, err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,8 +38,8 @@ func (archives) ListImages(context.Context, *runtimev1.ImageFilter) ([]*runtimev
 	return []*runtimev1.Image{{Id: "sha256:aa", RepoTags: []string{"docker.io/library/app:1"}, Size: 7}}, nil
 }
 
-// serveSocket runs the socket until the test ends, and returns who asks there.
-func serveSocket(t *testing.T) (*http.Client, string) {
+// serveArchives runs the socket until the test ends, and returns who asks there.
+func serveArchives(t *testing.T) (*http.Client, string) {
 	t.Helper()
 	dir := t.TempDir()
 	path := filepath.Join(dir, config.SocketName)
@@ -56,7 +57,9 @@ func serveSocket(t *testing.T) (*http.Client, string) {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	go func() { done <- serveImages(ctx, l, archives{}) }()
+	go func() {
+		done <- serveSocket(ctx, l, config.Node{PodCIDR: netip.MustParsePrefix("10.42.0.0/24")}, archives{})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -75,7 +78,7 @@ func serveSocket(t *testing.T) (*http.Client, string) {
 }
 
 func TestSocket(t *testing.T) {
-	client, path := serveSocket(t)
+	client, path := serveArchives(t)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("others than root may open it: %v, %v", info.Mode(), err)
 	}

@@ -67,8 +67,8 @@ func start(ctx context.Context, c *config.Config, version string, tell *Teller) 
 			return err
 		}
 	}
-	if c.Server == nil && (c.Agent == nil || c.Agent.Kubeconfig == "") {
-		return fmt.Errorf("node %s: neither a server nor a kubeconfig to reach one is configured", c.Node)
+	if c.Server == nil && (c.Agent == nil || c.Agent.Server == "") {
+		return fmt.Errorf("node %s: neither a server nor the address of one is configured", c.Node)
 	}
 	api, err := p.api()
 	if err != nil {

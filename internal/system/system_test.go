@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -124,22 +123,8 @@ func TestNothingToRun(t *testing.T) {
 	dir := t.TempDir()
 	for _, agent := range []*config.Agent{nil, {}} {
 		err := Run(t.Context(), &config.Config{Node: "n", StateDir: dir, RunDir: dir, Agent: agent}, "v1.36.3", nil)
-		if err == nil || !strings.Contains(err.Error(), "neither a server nor a kubeconfig") {
+		if err == nil || !strings.Contains(err.Error(), "neither a server nor the address of one") {
 			t.Error(err)
 		}
-	}
-	err := Run(t.Context(), &config.Config{Node: "n", StateDir: dir, RunDir: dir, Agent: &config.Agent{Kubeconfig: dir + "/missing"}}, "v1.36.3", nil)
-	if !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-}
-
-func TestAgentAlone(t *testing.T) {
-	c := serverConfig(t)
-	boot(t, c)
-	dir := t.TempDir()
-	agent := &config.Config{Node: "n", StateDir: dir, RunDir: dir, Agent: &config.Agent{Kubeconfig: filepath.Join(c.StateDir, "admin.kubeconfig")}}
-	if err := Run(t.Context(), agent, "v1.36.3", nil); err == nil || !strings.Contains(err.Error(), "use `clipper server`") {
-		t.Error(err)
 	}
 }

@@ -239,7 +239,7 @@ func (c *Cluster) Socket(node string) string {
 }
 
 // The block's parts: nodes in the first /24, Services in a /20, pods in the
-// upper half, a /24 for each node.
+// upper half, of which each node gets a /24 from the cluster.
 func (c *Cluster) part(third byte, bits int) netip.Prefix {
 	b := c.Block.Addr().As4()
 	b[2] = third
@@ -259,8 +259,6 @@ func (c *Cluster) nodeIP(node string) netip.Addr {
 	b[3] = byte(2 + c.index(node))
 	return netip.AddrFrom4(b)
 }
-
-func (c *Cluster) nodePodNet(node string) netip.Prefix { return c.part(byte(128+c.index(node)), 24) }
 
 // MaxNodes is how many nodes a local cluster can have: one /24 of the pods'
 // half of the block each.

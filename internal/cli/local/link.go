@@ -1,16 +1,20 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"clipper/internal/config"
 )
 
 // bridge returns the name of the cluster's bridge: readable where it fits into
@@ -47,8 +51,10 @@ func (c *Cluster) raiseBridge() error {
 	return netlink.LinkSetUp(link)
 }
 
-// routes are added once a node is attached, when its bridge has a carrier.
-func (c *Cluster) raiseRoutes() error {
+// raiseRoutes leads the machine's traffic for pods by way of their nodes, and
+// that for Services by way of the first. It comes when the nodes are Ready: the
+// bridge has a carrier then, and each node its share of the pods' network.
+func (c *Cluster) raiseRoutes(shares map[string]netip.Prefix) error {
 	link, err := netlink.LinkByName(c.bridge())
 	if err != nil {
 		return err
@@ -62,12 +68,25 @@ func (c *Cluster) raiseRoutes() error {
 		}
 		return nil
 	}
-	for _, n := range c.Nodes {
-		if err := add(c.nodePodNet(n), n); err != nil {
+	for n, share := range shares {
+		if err := add(share, n); err != nil {
 			return err
 		}
 	}
 	return add(c.serviceNet(), c.Nodes[0])
+}
+
+// shares asks the nodes which part of the pods' network each has.
+func (c *Cluster) shares(ctx context.Context) (map[string]netip.Prefix, error) {
+	all := map[string]netip.Prefix{}
+	for _, n := range c.Nodes {
+		var is config.Node
+		if err := c.Ask(ctx, n, http.MethodGet, "/node", nil, &is); err != nil {
+			return nil, err
+		}
+		all[n] = is.PodCIDR
+	}
+	return all, nil
 }
 
 // dropBridge removes the bridge; its routes and the ports of nodes go with it.

@@ -120,7 +120,7 @@ func join(t *testing.T, c *Cluster) *nettest.Namespace {
 	if err := ns.Do(func() error { return c.raiseNode(node) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.raiseRoutes(); err != nil {
+	if err := c.raiseRoutes(map[string]netip.Prefix{c.Nodes[0]: c.part(128, 24)}); err != nil {
 		t.Fatal(err)
 	}
 	return ns

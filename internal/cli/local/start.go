@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,10 +14,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
 
+	"clipper/internal/auth"
 	"clipper/internal/config"
 )
 
@@ -40,8 +45,11 @@ type Options struct {
 	Debug      bool
 	// Program is the file to run for a node, with the argument "run-node".
 	Program string
-	// Progress is told, in a few words, of each step.
+	// Progress is told, in a few words, of each step; one call at a time.
 	Progress func(step string)
+	// Admit makes a token valid in a cluster whose server runs already, so that
+	// further nodes can join it.
+	Admit func(context.Context, *Cluster, auth.BootstrapToken) error
 }
 
 // Message is a line that a node's process writes to the one that started it.
@@ -80,9 +88,10 @@ func Start(ctx context.Context, d Dirs, o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Nodes != 0 && o.Nodes != len(c.Nodes) {
-		return nil, fmt.Errorf("cluster %q has %d node(s); `clipper delete --name %s` first, to start it with %d", c.Name, len(c.Nodes), c.Name, o.Nodes)
+	if o.Nodes > MaxNodes || o.Nodes != 0 && o.Nodes < len(c.Nodes) {
+		return nil, fmt.Errorf("--nodes=%d: cluster %q has %d node(s), and can have up to %d; to make it smaller, `clipper delete --name %s` first", o.Nodes, c.Name, len(c.Nodes), MaxNodes, c.Name)
 	}
+	c.Nodes = nodeNames(c.Name, max(o.Nodes, len(c.Nodes)))
 	if o.Port != 0 {
 		c.Port = o.Port
 	}
@@ -96,25 +105,97 @@ func Start(ctx context.Context, d Dirs, o Options) (*Cluster, error) {
 	if err := errors.Join(c.raiseBridge(), c.raiseFirewall()); err != nil {
 		return nil, err
 	}
+	if err := c.startNodes(ctx, cg, o); err != nil {
+		if fresh {
+			// A cluster that never came up leaves nothing running.
+			err = errors.Join(err, c.halt(cg))
+		}
+		return nil, err
+	}
+	shares, err := c.shares(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c, errors.Join(c.raiseRoutes(shares), c.save())
+}
+
+// startNodes starts the nodes that do not run, side by side, and returns when
+// all of them are Ready.
+func (c *Cluster) startNodes(ctx context.Context, cg *cgroups, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var turn sync.Mutex
+	progress := o.Progress
+	o.Progress = func(step string) {
+		turn.Lock()
+		defer turn.Unlock()
+		progress(step)
+	}
+	token, err := c.joinToken(ctx, cg, o)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error)
+	started := 0
 	for _, n := range c.Nodes {
-		if len(cg.members(c.nodeCgroup(n)+"/"+serverCgroup)) > 0 {
+		if c.runs(cg, n) {
 			continue
 		}
-		if err := c.startNode(ctx, cg, n, o); err != nil {
-			if fresh {
-				// A cluster that never came up leaves nothing running.
-				err = errors.Join(err, c.halt(cg))
-			}
-			return nil, err
+		// One after the other: the first is the server, and by then has an
+		// address to be tried at. They go on side by side.
+		wait, err := c.startNode(cg, n, token, o)
+		if err != nil {
+			wait = func(context.Context) error { return err }
+		}
+		started++
+		go func() { failed <- wait(ctx) }()
+		if err != nil {
+			break
 		}
 	}
-	return c, errors.Join(c.raiseRoutes(), c.save())
+	var first error
+	for range started {
+		if err := <-failed; err != nil && first == nil {
+			first = err
+			cancel()
+		}
+	}
+	return first
+}
+
+func (c *Cluster) runs(cg *cgroups, node string) bool {
+	return len(cg.members(c.nodeCgroup(node)+"/"+serverCgroup)) > 0
+}
+
+// joinToken returns a token with which the agents that are started now join, if
+// there are any.
+func (c *Cluster) joinToken(ctx context.Context, cg *cgroups, o Options) (*auth.JoinToken, error) {
+	agents := slices.DeleteFunc(slices.Clone(c.Nodes[1:]), func(n string) bool { return c.runs(cg, n) })
+	if len(agents) == 0 {
+		return nil, nil
+	}
+	// The server finds the CA that is made here, so that the token can name it.
+	pki, err := auth.LoadOrCreate(filepath.Join(c.StateDir(), c.Nodes[0], "pki"), clock.RealClock{})
+	if err != nil {
+		return nil, err
+	}
+	t := &auth.JoinToken{}
+	if t.BootstrapToken, err = auth.NewBootstrapToken(rand.Reader); err != nil {
+		return nil, err
+	}
+	if t.CA, err = auth.CAHash(pki.CABundle()); err != nil {
+		return nil, err
+	}
+	if c.runs(cg, c.Nodes[0]) && o.Admit != nil {
+		err = o.Admit(ctx, c, t.BootstrapToken)
+	}
+	return t, err
 }
 
 func create(d Dirs, o Options) (*Cluster, error) {
 	nodes := max(o.Nodes, 1)
-	if nodes > 1 {
-		return nil, fmt.Errorf("--nodes=%d: this version runs clusters of one node; leave --nodes out", nodes)
+	if nodes > MaxNodes {
+		return nil, fmt.Errorf("--nodes=%d: a local cluster has at most %d", nodes, MaxNodes)
 	}
 	c := &Cluster{
 		Name: o.Name, Nodes: nodeNames(o.Name, nodes),
@@ -147,59 +228,75 @@ func (c *Cluster) listen() (*os.File, error) {
 	return l.(*net.TCPListener).File()
 }
 
-func (c *Cluster) startNode(ctx context.Context, cg *cgroups, node string, o Options) error {
+// startNode starts a node's process, and returns the function that waits until
+// the node is Ready.
+func (c *Cluster) startNode(cg *cgroups, node string, token *auth.JoinToken, o Options) (func(context.Context) error, error) {
 	o.Progress("starting node " + node)
-	socket, err := c.listen()
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
 	for _, dir := range []string{filepath.Join(c.StateDir(), node), c.NodeRunDir(node)} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	file := filepath.Join(c.NodeRunDir(node), "config.json")
-	if err := errors.Join(c.save(), c.nodeConfig(node, o).Write(file)); err != nil {
-		return err
+	ready, told, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	inherited := []*os.File{ReadyFD - 3: told}
+	defer func() {
+		for _, f := range inherited {
+			f.Close()
+		}
+	}()
+	if c.index(node) == 0 {
+		socket, err := c.listen()
+		if err != nil {
+			ready.Close()
+			return nil, err
+		}
+		inherited = append(inherited, socket)
 	}
 	log, err := os.OpenFile(c.LogFile(node), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		ready.Close()
+		return nil, err
 	}
 	defer log.Close()
 	from, _ := log.Seek(0, io.SeekEnd)
-	ready, told, err := os.Pipe()
-	if err != nil {
+	if err := c.launch(cg, node, token, o, log, inherited); err != nil {
+		ready.Close()
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		defer ready.Close()
+		return c.awaitReady(ctx, node, ready, from, o.Progress)
+	}, nil
+}
+
+// launch runs the node's process in the node's namespaces and cgroup.
+func (c *Cluster) launch(cg *cgroups, node string, token *auth.JoinToken, o Options, log *os.File, inherited []*os.File) error {
+	file := filepath.Join(c.NodeRunDir(node), "config.json")
+	if err := errors.Join(c.save(), c.nodeConfig(node, token, o).Write(file)); err != nil {
 		return err
 	}
-	defer ready.Close()
 	for _, path := range []string{serverCgroup, supervisorCgroup} {
 		if err := cg.make(c.nodeCgroup(node) + "/" + path); err != nil {
-			told.Close()
 			return err
 		}
 	}
-
 	cmd := exec.Command(o.Program, "run-node", "--config", file)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{ReadyFD - 3: told, ListenFD - 3: socket}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, inherited
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	join := 0
 	if pids := cg.members(c.nodeCgroup(node) + "/" + supervisorCgroup); len(pids) > 0 {
 		join = pids[0]
 	} else if err := cg.kill(c.nodeCgroup(node)); err != nil {
 		// Containers without the process that held them cannot be resumed.
-		told.Close()
 		return err
 	}
-	err = c.spawn(cmd, cg, node, join, func(netns *os.File) error { return c.attach(node, netns) })
-	told.Close()
-	if err != nil {
+	if err := c.spawn(cmd, cg, node, join, func(netns *os.File) error { return c.attach(node, netns) }); err != nil {
 		return err
 	}
-	defer cmd.Process.Release()
-	return c.awaitReady(ctx, node, ready, from, o.Progress)
+	return cmd.Process.Release()
 }
 
 // awaitReady follows what the node tells of its start.
@@ -244,25 +341,35 @@ func tail(file string, from int64) []byte {
 	return bytes.TrimSpace(data)
 }
 
-func (c *Cluster) nodeConfig(node string, o Options) *config.Config {
+func (c *Cluster) nodeConfig(node string, token *auth.JoinToken, o Options) *config.Config {
 	cfg := &config.Config{
 		Cluster: c.Name, Node: node,
 		StateDir: filepath.Join(c.StateDir(), node), RunDir: c.NodeRunDir(node),
 		CgroupParent: c.nodeCgroup(node), Debug: o.Debug,
-		Agent: &config.Agent{
-			NodeIP: c.nodeIP(node), PodCIDR: c.nodePodNet(node),
-			ClusterPodCIDR: c.podNet(), ServiceCIDR: c.serviceNet(),
-			Uplink: c.Uplink, Registries: o.Registries,
-		},
+		Agent: &config.Agent{NodeIP: c.nodeIP(node), Uplink: c.Uplink, Registries: o.Registries},
 	}
 	if c.Uplink {
 		cfg.Agent.Resolvers = resolvers("/etc/resolv.conf")
 	}
 	if c.index(node) == 0 {
 		cfg.Server = &config.Server{
-			Address: c.nodeIP(node), Port: 6443, ListenFD: ListenFD, LocalPort: c.Port,
+			Address: c.nodeIP(node), Port: apiPort, ListenFD: ListenFD, LocalPort: c.Port,
 			ServiceCIDR: c.serviceNet(), PodCIDR: c.podNet(), MemoryStore: c.MemoryStore,
 		}
+		if token != nil {
+			cfg.Server.JoinToken = token.BootstrapToken.String()
+		}
+		return cfg
+	}
+	cfg.Agent.Server = "https://" + c.API().String()
+	if token != nil {
+		cfg.Agent.Token = token.String()
 	}
 	return cfg
 }
+
+// apiPort is where the server's own address serves the API.
+const apiPort = 6443
+
+// API returns where the cluster's nodes, and all of this machine, reach the API.
+func (c *Cluster) API() netip.AddrPort { return netip.AddrPortFrom(c.nodeIP(c.Nodes[0]), apiPort) }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,23 +26,31 @@ func Stop(ctx context.Context, d Dirs, name string) error {
 	return c.halt(cg)
 }
 
-// ask lets the nodes' own processes end in order, which syncs their state.
+// ask lets the nodes' own processes end in order, which syncs their state: the
+// agents side by side, and then the server.
 func (c *Cluster) ask(ctx context.Context, cg *cgroups) {
-	for _, n := range slices.Backward(c.Nodes) {
-		for _, pid := range cg.members(c.nodeCgroup(n) + "/" + serverCgroup) {
-			fd, err := unix.PidfdOpen(pid, 0)
-			if err != nil {
-				continue
-			}
-			_ = unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0)
-			const limit, step = 10_000, 100 // ms
-			for waited := 0; waited < limit && ctx.Err() == nil; waited += step {
-				if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, step); n > 0 {
-					break
-				}
-			}
-			unix.Close(fd)
+	var agents sync.WaitGroup
+	for _, n := range c.Nodes[1:] {
+		agents.Go(func() { c.askNode(ctx, cg, n) })
+	}
+	agents.Wait()
+	c.askNode(ctx, cg, c.Nodes[0])
+}
+
+func (c *Cluster) askNode(ctx context.Context, cg *cgroups, node string) {
+	for _, pid := range cg.members(c.nodeCgroup(node) + "/" + serverCgroup) {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
 		}
+		_ = unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0)
+		const limit, step = 10_000, 100 // ms
+		for waited := 0; waited < limit && ctx.Err() == nil; waited += step {
+			if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, step); n > 0 {
+				break
+			}
+		}
+		unix.Close(fd)
 	}
 }
 
