@@ -56,15 +56,21 @@ func truth(s string) bool { return s == "true" || s == "1" }
 
 // serve hands the handler a request of its own, as a server would: the
 // caller's stays as it is.
-func (t *transport) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) (err error) {
+func (t *transport) serve(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	if r.Body != nil {
 		defer r.Body.Close()
 	}
+	in := *r
+	in.Header = r.Header.Clone()
+	return t.call(ctx, w, &in)
+}
+
+// call hands the handler a request that nobody else needs.
+func (t *transport) call(ctx context.Context, w http.ResponseWriter, r *http.Request) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	in := r.WithContext(ctx)
-	in.Header = r.Header.Clone()
 	in.RequestURI = r.URL.RequestURI()
 	in.RemoteAddr = "in-process"
 	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/2.0", 2, 0

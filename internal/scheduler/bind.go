@@ -12,10 +12,17 @@ import (
 // bind is DefaultBinder: it tells the API of a decision. If the API refuses,
 // the pod is taken off the node again and comes back to the queue.
 func (s *Scheduler) bind(ctx context.Context, it *item, pod *v1.Pod, nodeName string) {
-	err := s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, &v1.Binding{
+	b := &v1.Binding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Binding"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID},
 		Target:     v1.ObjectReference{Kind: "Node", Name: nodeName},
-	}, metav1.CreateOptions{})
+	}
+	var err error
+	if s.direct != nil {
+		err = s.direct(ctx, "/api/v1/namespaces/"+pod.Namespace+"/pods/"+pod.Name+"/binding", b)
+	} else {
+		err = s.client.CoreV1().Pods(pod.Namespace).Bind(ctx, b, metav1.CreateOptions{})
+	}
 	if ctx.Err() != nil {
 		return
 	}

@@ -68,6 +68,7 @@ func (s *Scheduler) event(pod *v1.Pod, kind, reason, action, note string) *event
 		note = note[:noteMost-4] + " ..."
 	}
 	return &eventsv1.Event{
+		TypeMeta:            metav1.TypeMeta{APIVersion: "events.k8s.io/v1", Kind: "Event"},
 		ObjectMeta:          metav1.ObjectMeta{Namespace: pod.Namespace, Name: fmt.Sprintf("%s.%x", pod.Name, now.UnixNano())},
 		EventTime:           metav1.NewMicroTime(now),
 		ReportingController: s.name,
@@ -88,7 +89,12 @@ func reference(pod *v1.Pod) v1.ObjectReference {
 }
 
 func (s *Scheduler) create(ctx context.Context, e *eventsv1.Event) {
-	_, err := s.client.EventsV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	var err error
+	if s.direct != nil {
+		err = s.direct(ctx, "/apis/events.k8s.io/v1/namespaces/"+e.Namespace+"/events", e)
+	} else {
+		_, err = s.client.EventsV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	}
 	s.lost(ctx, "scheduler: an event could not be recorded", e.Regarding.Namespace, e.Regarding.Name, err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	v1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -28,7 +29,10 @@ type Config struct {
 	// Informers gives pods, nodes and namespaces. New registers with it;
 	// whoever calls New starts it afterwards.
 	Informers informers.SharedInformerFactory
-	Clock     clock.WithTicker // the real one by default
+	// Create, if set, creates an object at a path of the API with less ado than
+	// Client does: each pod costs two, a binding and an event.
+	Create func(ctx context.Context, path string, obj runtime.Object) error
+	Clock  clock.WithTicker // the real one by default
 	// Rand chooses among nodes of one score; seeded by chance by default.
 	Rand   *rand.Rand
 	Logger *slog.Logger // the default one by default
@@ -41,6 +45,7 @@ type Config struct {
 // Scheduler binds the pods of one scheduler name. It is safe for concurrent use.
 type Scheduler struct {
 	client     kubernetes.Interface
+	direct     func(ctx context.Context, path string, obj runtime.Object) error
 	clock      clock.WithTicker
 	log        *slog.Logger
 	name       string
@@ -52,7 +57,7 @@ type Scheduler struct {
 	ready             chan struct{}
 	wake              chan struct{}
 
-	binders, reporters pool
+	binders, reporters *pool
 
 	plugins []plugin
 	cluster []clusterPlugin
@@ -86,6 +91,7 @@ func New(c Config) *Scheduler {
 	core, budgets := c.Informers.Core().V1(), c.Informers.Policy().V1().PodDisruptionBudgets()
 	s := &Scheduler{
 		client:     c.Client,
+		direct:     c.Create,
 		clock:      c.Clock,
 		log:        c.Logger,
 		name:       c.Name,
@@ -108,9 +114,8 @@ func New(c Config) *Scheduler {
 	if host, err := os.Hostname(); err == nil {
 		s.instance += "-" + host
 	}
-	s.binders.most = c.Binders
-	s.reporters.most = 2
-	s.reporters.bound = 16 << 10
+	s.binders = newPool(c.Binders, 0)
+	s.reporters = newPool(2, 16<<10)
 	s.follow(core.Nodes().Informer(), cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { s.onNode(obj.(*v1.Node)) },
 		UpdateFunc: func(_, obj any) { s.onNode(obj.(*v1.Node)) },
@@ -170,8 +175,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		return nil
 	}
 	close(s.ready)
-	defer s.reporters.wait()
-	defer s.binders.wait()
+	defer s.reporters.end()
+	defer s.binders.end()
 	var timer clock.Timer
 	for {
 		for ctx.Err() == nil && s.scheduleOne(ctx) {
@@ -236,6 +241,9 @@ func (s *Scheduler) onPod(pod *v1.Pod) {
 		return
 	}
 	if pod.Spec.NodeName != "" {
+		if s.confirm(pod) {
+			return
+		}
 		load, terms := loadOf(pod), podTermsOf(pod)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -279,6 +287,23 @@ func (s *Scheduler) onPod(pod *v1.Pod) {
 		}
 	}
 	s.poke()
+}
+
+// confirm takes in that a pod is where it was assumed to be, if nothing else of
+// it has changed.
+func (s *Scheduler) confirm(pod *v1.Pod) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.index.pods[pod.UID]
+	if p == nil || !p.assumed || p.node.name != pod.Spec.NodeName || p.pod.Generation != pod.Generation ||
+		pod.DeletionTimestamp != nil || p.pod.DeletionTimestamp != nil || !maps.Equal(p.pod.Labels, pod.Labels) {
+		return false
+	}
+	p.pod, p.assumed = pod, false
+	if it := s.queue.items[pod.UID]; it != nil {
+		s.dequeue(it)
+	}
+	return true
 }
 
 func (s *Scheduler) onPodGone(pod *v1.Pod) {
