@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"clipper/internal/auth"
+	"clipper/internal/client"
 	"clipper/internal/controller"
 	"clipper/internal/controller/certificates"
 	"clipper/internal/controller/cronjob"
