@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
@@ -182,7 +183,7 @@ func (q *request) dispatch() error {
 	if q.subresource != "" {
 		return q.subresourceRequest()
 	}
-	if !q.kind.row.HasVerb(q.verb) {
+	if !q.kind.row.HasVerb(q.verb) || q.name == "" && (q.verb == "update" || q.verb == "patch") {
 		return q.notAllowed()
 	}
 	if !q.kind.row.IsStored() && q.verb != "create" {
@@ -212,8 +213,9 @@ func (q *request) dispatch() error {
 	return err
 }
 
+// notAllowed is the answer to a method that the path does not have.
 func (q *request) notAllowed() error {
-	return apierrors.NewMethodNotSupported(q.kind.row.GroupResource(), q.verb)
+	return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "", 0, false)
 }
 
 // notServed is the answer to a path that nothing serves.

@@ -80,7 +80,7 @@ func (q *request) selection(o *metav1.ListOptions) (*cache.Selection, error) {
 	)
 	if o.LabelSelector != "" {
 		if label, err = labels.Parse(o.LabelSelector); err != nil {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("unable to parse requirement: %v", err))
+			return nil, apierrors.NewBadRequest(err.Error())
 		}
 	}
 	if o.FieldSelector != "" {
@@ -136,29 +136,29 @@ func (k *kind) storedFields(s fields.Selector) (fields.Selector, error) {
 // checkList refuses parameters that contradict each other.
 func checkList(o *metav1.ListOptions, watch bool) error {
 	var errs field.ErrorList
-	match := field.NewPath("resourceVersionMatch")
-	switch {
-	case o.ResourceVersionMatch == "":
-	case watch && o.SendInitialEvents == nil:
-		errs = append(errs, field.Forbidden(match, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"))
-	case !watch && o.ResourceVersion == "":
-		errs = append(errs, field.Forbidden(match, "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-	case o.Continue != "":
-		errs = append(errs, field.Forbidden(match, "resourceVersionMatch is forbidden when continue is provided"))
-	case o.ResourceVersionMatch != metav1.ResourceVersionMatchExact && o.ResourceVersionMatch != metav1.ResourceVersionMatchNotOlderThan:
-		errs = append(errs, field.NotSupported(match, o.ResourceVersionMatch,
-			[]string{string(metav1.ResourceVersionMatchExact), string(metav1.ResourceVersionMatchNotOlderThan), ""}))
-	case o.ResourceVersionMatch == metav1.ResourceVersionMatchExact && o.ResourceVersion == "0":
-		errs = append(errs, field.Forbidden(match, `resourceVersionMatch "exact" is forbidden for resourceVersion "0"`))
-	}
-	if o.SendInitialEvents != nil {
-		at := field.NewPath("sendInitialEvents")
-		switch {
-		case !watch:
-			errs = append(errs, field.Forbidden(at, "sendInitialEvents is forbidden for list"))
-		case o.ResourceVersionMatch != metav1.ResourceVersionMatchNotOlderThan:
-			errs = append(errs, field.Forbidden(match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
+	at, match := field.NewPath("resourceVersionMatch"), o.ResourceVersionMatch
+	const exact, notOlder = metav1.ResourceVersionMatchExact, metav1.ResourceVersionMatchNotOlderThan
+	forbid := func(when bool, path *field.Path, text string) {
+		if when {
+			errs = append(errs, field.Forbidden(path, text))
 		}
+	}
+	if watch {
+		forbid(o.SendInitialEvents != nil && match != notOlder, at, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+		forbid(match != "" && o.SendInitialEvents == nil, at, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+		if match != "" && match != notOlder {
+			errs = append(errs, field.NotSupported(at, match, []string{string(notOlder)}))
+		}
+	} else {
+		forbid(match != "" && o.ResourceVersion == "", at, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+	}
+	forbid(match != "" && o.Continue != "", at, "resourceVersionMatch is forbidden when continue is provided")
+	if !watch {
+		if match != "" && match != exact && match != notOlder {
+			errs = append(errs, field.NotSupported(at, match, []string{string(exact), string(notOlder), ""}))
+		}
+		forbid(match == exact && o.ResourceVersion == "0", at, `resourceVersionMatch "exact" is forbidden for resourceVersion "0"`)
+		forbid(o.SendInitialEvents != nil, field.NewPath("sendInitialEvents"), "sendInitialEvents is forbidden for list")
 	}
 	if o.Limit < 0 {
 		errs = append(errs, field.Invalid(field.NewPath("limit"), o.Limit, "must be greater than or equal to 0"))
@@ -245,6 +245,9 @@ func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, erro
 	case n > 0 && (o.ResourceVersionMatch == metav1.ResourceVersionMatchExact ||
 		o.ResourceVersionMatch == "" && o.Limit > 0):
 		s, err := r.At(q.ctx, n)
+		if apierrors.IsResourceExpired(err) {
+			err = apierrors.NewResourceExpired("The resourceVersion for the provided list is too old.")
+		}
 		return s, "", err
 	case n > 0:
 		err = q.cache.WaitFor(q.ctx, n)

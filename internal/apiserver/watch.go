@@ -113,7 +113,7 @@ func (s *watchStream) run(seconds *int64) error {
 		tick = t.C()
 	}
 	s.flusher.Flush()
-	for due := false; ; {
+	for due, over := false, false; ; {
 		var (
 			bell <-chan struct{}
 			err  error
@@ -160,12 +160,16 @@ func (s *watchStream) run(seconds *int64) error {
 			s.written = false
 			s.flusher.Flush()
 		}
+		if over {
+			return nil
+		}
 		select {
 		case <-bell:
 		case <-tick:
 			due = true
 		case <-end.C():
-			return nil
+			// The last word is how far it went, so that it can go on from there.
+			over, due = true, s.marks
 		case <-s.ending:
 			return nil
 		case <-s.ctx.Done():

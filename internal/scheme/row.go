@@ -112,7 +112,14 @@ func (r *Resource) CheckFields(s fields.Selector) error {
 		return nil
 	}
 	for _, q := range s.Requirements() {
-		if !has(r.FieldNames, q.Field) {
+		if has(r.FieldNames, q.Field) {
+			continue
+		}
+		switch _, _, err := runtime.DefaultMetaV1FieldSelectorConversion(q.Field, q.Value); {
+		case err == nil: // the metadata's, which all have
+		case len(r.FieldNames) <= 2:
+			return err
+		default:
 			return fmt.Errorf("field label not supported: %s", q.Field)
 		}
 	}
