@@ -50,13 +50,11 @@ func isAncient(e *metav1.ManagedFieldsEntry) bool {
 
 // merge makes a bucket of an entry, with what a younger one owns and its time.
 func (t *Tracker) merge(bucket, e *metav1.ManagedFieldsEntry) {
-	both, err := parse(bucket.FieldsV1.Raw)
-	if err != nil {
-		both = &set{}
-	}
-	if s, err := parse(e.FieldsV1.Raw); err == nil {
-		both.union(s)
-	}
+	both, _ := t.read(bucket.FieldsV1.Raw)
+	more, _ := t.read(e.FieldsV1.Raw)
+	both.union(more)
 	bucket.Manager, bucket.Subresource, bucket.Time = ancientManager, "", e.Time
 	bucket.FieldsV1 = t.written(both)
+	t.free(both)
+	t.free(more)
 }

@@ -24,12 +24,22 @@ type comparison struct {
 	path []string
 }
 
-// compare returns what changed from an object to another of its type. Fields in
-// except, and all below them, are passed over. The trees may be changed.
-func (s *plans) compare(p *plan, from, to unsafe.Pointer, except *set) *changes {
-	c := comparison{plans: s, path: make([]string, 0, 16)}
+// compare finds what changed from an object to another of its type. Fields in
+// except, and all below them, are passed over. It is released after use.
+func (s *plans) compare(p *plan, from, to unsafe.Pointer, except *set) *comparison {
+	c, _ := s.spare.Get().(*comparison)
+	if c == nil {
+		c = &comparison{plans: s, path: make([]string, 0, 16)}
+	}
 	c.value(p, from, to, except)
-	return &c.changes
+	return c
+}
+
+func (c *comparison) release() {
+	c.removed.clear()
+	c.modified.clear()
+	c.added.clear()
+	c.spare.Put(c)
 }
 
 func (c *comparison) field(element string, p *plan, a, b unsafe.Pointer, except *set) {
@@ -189,7 +199,7 @@ type item struct {
 }
 
 func (c *comparison) list(p *plan, a, b unsafe.Pointer) {
-	if a != nil && b != nil && a != null && b != null && c.sameList(p, a, b) {
+	if a != nil && b != nil && a != null && b != null && c.inPlace(p, a, b) {
 		return
 	}
 	from, to := c.items(p, a), c.items(p, b)
@@ -231,6 +241,54 @@ func (c *comparison) list(p *plan, a, b unsafe.Pointer) {
 			c.field(o.key, p.elem, o.value, nil, nil)
 		}
 	}
+}
+
+// inPlace compares lists whose items have the keys that they had, each where it
+// was and none twice, which is how most lists change; it tells whether they are.
+func (c *comparison) inPlace(p *plan, a, b unsafe.Pointer) bool {
+	x, y := (*header)(a), (*header)(b)
+	if x.len != y.len || x.len > 64 { // by keys, a long list costs less
+		return false
+	}
+	size := p.size()
+	changed := false
+	for i := range uintptr(x.len) {
+		v, w := unsafe.Add(x.data, i*size), unsafe.Add(y.data, i*size)
+		if c.same(p.elem, v, w) {
+			continue
+		}
+		if !c.sameKey(p, v, w) {
+			return false
+		}
+		changed = true
+	}
+	for i := range uintptr(x.len) {
+		for j := range i {
+			if changed && c.sameKey(p, unsafe.Add(x.data, i*size), unsafe.Add(x.data, j*size)) {
+				return false
+			}
+		}
+	}
+	var text []byte
+	for i := range uintptr(x.len) {
+		v, w := unsafe.Add(x.data, i*size), unsafe.Add(y.data, i*size)
+		if changed && !c.same(p.elem, v, w) {
+			text = c.key(text[:0], p, v)
+			c.field(string(text), p.elem, v, w, nil)
+		}
+	}
+	return true
+}
+
+func (c *comparison) sameKey(p *plan, v, w unsafe.Pointer) bool {
+	v, w = p.elem.follow(v), p.elem.follow(w)
+	for i := range p.keys {
+		f := p.keys[i].field
+		if !c.same(c.of(f), f.at(v), f.at(w)) {
+			return false
+		}
+	}
+	return len(p.keys) > 0 || c.same(p.elem, v, w)
 }
 
 func order(a, b string) int {

@@ -45,14 +45,27 @@ func (t *Tracker) written(s *set) *metav1.FieldsV1 {
 	if s.empty() {
 		return nil
 	}
-	b, _ := buffers.Get().(*[]byte)
+	b, _ := t.texts.Get().(*[]byte)
 	if b == nil {
 		b = new([]byte)
 	}
 	*b = s.appendJSON((*b)[:0])
 	f := t.sets.share(*b)
-	buffers.Put(b)
+	t.texts.Put(b)
 	return f
 }
 
-var buffers sync.Pool
+// read returns a set that an entry holds, to be given back with free. It is
+// empty if there is an error.
+func (t *Tracker) read(raw []byte) (*set, error) {
+	s, _ := t.spare.Get().(*set)
+	if s == nil {
+		s = &set{}
+	}
+	return s, s.parse(raw)
+}
+
+func (t *Tracker) free(s *set) {
+	s.clear()
+	t.spare.Put(s)
+}

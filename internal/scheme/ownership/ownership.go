@@ -43,6 +43,9 @@ type Tracker struct {
 	schemas  sync.Map // reflect.Type -> typed.ParseableType
 	managers sync.Map // path -> *managedfields.FieldManager
 	sets     interned
+	// Memory that is used again.
+	texts sync.Pool // *[]byte
+	spare sync.Pool // *set
 }
 
 // path is what a request writes to.

@@ -62,7 +62,8 @@ type key struct {
 
 // plans are all the plans that were made so far.
 type plans struct {
-	structs sync.Map // reflect.Type -> *plan
+	structs sync.Map  // reflect.Type -> *plan
+	spare   sync.Pool // *comparison
 }
 
 // plan returns how values of the type are walked where the rule holds.

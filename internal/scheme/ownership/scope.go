@@ -138,5 +138,6 @@ func (s *set) keep(patterns [][]string) {
 			kept = append(kept, b)
 		}
 	}
+	clear(s.below[len(kept):])
 	s.below = kept
 }

@@ -53,17 +53,29 @@ func (s *set) get(element string) *set {
 
 // at returns the tree below an element, which is made if it is not there.
 func (s *set) at(element string) *set {
-	if n := len(s.below); n > 0 && s.below[n-1].element == element {
+	n := len(s.below)
+	if n > 0 && s.below[n-1].element == element {
 		return &s.below[n-1]
 	}
 	i, ok := s.find(element)
-	if !ok {
-		s.below = append(s.below, set{})
-		copy(s.below[i+1:], s.below[i:])
-		s.below[i] = set{element: element}
+	if ok {
+		return &s.below[i]
 	}
+	if n < cap(s.below) {
+		s.below = s.below[:n+1] // what is there was used before
+	} else {
+		s.below = append(s.below, set{})
+	}
+	fresh := s.below[n]
+	copy(s.below[i+1:], s.below[i:n])
+	fresh.element = element
+	fresh.clear()
+	s.below[i] = fresh
 	return &s.below[i]
 }
+
+// clear empties the set, and keeps its memory for the next.
+func (s *set) clear() { s.member, s.below = false, s.below[:0] }
 
 // add adds the field at the path.
 func (s *set) add(path []string) {
@@ -95,6 +107,7 @@ func (s *set) subtract(other *set) {
 			kept = append(kept, b)
 		}
 	}
+	clear(s.below[len(kept):]) // no two share memory
 	s.below = kept
 }
 
@@ -182,18 +195,18 @@ var errFields = errors.New("fieldsV1 is no set of fields")
 // maxDepth bounds how deep sets that clients send may be.
 const maxDepth = 200
 
-// parse reads a set that a server wrote.
-func parse(raw []byte) (*set, error) {
-	s := &set{}
+// parse reads a set that a server wrote; s is empty if there is an error.
+func (s *set) parse(raw []byte) error {
+	s.clear()
 	r := scanner{b: raw}
-	if err := r.read(s, 0); err != nil {
-		return nil, err
+	err := r.read(s, 0)
+	if r.skip(); err == nil && r.at != len(raw) {
+		err = errFields
 	}
-	if r.skip(); r.at != len(raw) {
-		return nil, errFields
+	if s.member = false; err != nil { // the whole object is no field
+		s.clear()
 	}
-	s.member = false // the whole object is no field
-	return s, nil
+	return err
 }
 
 // common returns how many fields of s are also in the set that raw is.

@@ -103,7 +103,7 @@ func readable(entries []metav1.ManagedFieldsEntry) bool {
 		if entries[i].FieldsV1 == nil {
 			return false
 		}
-		if _, err := parse(entries[i].FieldsV1.Raw); err != nil {
+		if (&set{}).parse(entries[i].FieldsV1.Raw) != nil {
 			return false
 		}
 	}
@@ -122,22 +122,33 @@ type update struct {
 	Write
 	live, obj runtime.Object
 	entries   []metav1.ManagedFieldsEntry
-	// byVersion is what changed as each version sees it.
-	byVersion map[string]*changes
+	// own is what changed as the request's version sees it, others as others do.
+	own    *comparison
+	others map[string]*comparison
+}
+
+func (u *update) release() {
+	if u.own != nil {
+		u.own.release()
+	}
+	for _, c := range u.others {
+		c.release()
+	}
 }
 
 func (u *update) run() ([]metav1.ManagedFieldsEntry, error) {
-	own, err := u.changes(u.Resource.APIVersion())
-	if err != nil {
+	var err error
+	defer u.release()
+	if u.own, err = u.compare(u.Resource); err != nil {
 		return nil, err
 	}
-	if own.none() && len(u.byVersion) == 1 && u.oneVersion() {
+	if u.own.none() && u.oneVersion() {
 		return u.entries, nil
 	}
 	kept := make([]metav1.ManagedFieldsEntry, 0, len(u.entries)+1)
 	mine := -1
 	for _, e := range u.entries {
-		c, err := u.changes(e.APIVersion)
+		c, err := u.seenBy(e.APIVersion)
 		if err != nil || e.FieldsV1 == nil {
 			continue // nothing serves that version any more
 		}
@@ -150,7 +161,7 @@ func (u *update) run() ([]metav1.ManagedFieldsEntry, error) {
 			kept = append(kept, e)
 		}
 	}
-	kept = u.take(kept, mine, own)
+	kept = u.take(kept, mine, &u.own.changes)
 	slices.SortStableFunc(kept, inOrder)
 	return u.capped(kept), nil
 }
@@ -169,42 +180,51 @@ func (u *update) isMine(e *metav1.ManagedFieldsEntry) bool {
 		e.Subresource == u.Subresource && e.APIVersion == u.Resource.APIVersion()
 }
 
-// changes returns what the write changed, as the version has it.
-func (u *update) changes(apiVersion string) (*changes, error) {
-	if c := u.byVersion[apiVersion]; c != nil {
-		return c, nil
+// seenBy returns what the write changed, as the version has it.
+func (u *update) seenBy(apiVersion string) (*changes, error) {
+	if apiVersion == u.Resource.APIVersion() {
+		return &u.own.changes, nil
 	}
-	row := u.Resource
-	if apiVersion != row.APIVersion() {
-		gv, err := schema.ParseGroupVersion(apiVersion)
-		if err != nil {
-			return nil, err
-		}
-		if row = u.table.ByKind(gv.WithKind(row.Kind)); row == nil || row.Stored != u.Resource.Stored {
-			return nil, fmt.Errorf("%s: nothing serves version %s", u.Resource.Kind, apiVersion)
-		}
+	if c := u.others[apiVersion]; c != nil {
+		return &c.changes, nil
 	}
+	gv, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return nil, err
+	}
+	row := u.table.ByKind(gv.WithKind(u.Resource.Kind))
+	if row == nil || row.Stored != u.Resource.Stored {
+		return nil, fmt.Errorf("%s: nothing serves version %s", u.Resource.Kind, apiVersion)
+	}
+	c, err := u.compare(row)
+	if err != nil {
+		return nil, err
+	}
+	if u.others == nil {
+		u.others = map[string]*comparison{}
+	}
+	u.others[apiVersion] = c
+	return &c.changes, nil
+}
+
+// compare finds what the write changed of the objects in the row's version.
+func (u *update) compare(row *scheme.Resource) (*comparison, error) {
 	obj, err := served(row, u.obj)
 	if err != nil {
 		return nil, err
 	}
-	live := u.live
-	if live != nil {
-		if live, err = served(row, live); err != nil {
-			return nil, err
-		}
-	}
 	k := u.kind(row)
 	from := k.zero
-	if live != nil {
+	if u.live != nil {
+		live, err := served(row, u.live)
+		if err != nil {
+			return nil, err
+		}
 		from = pointer(live)
 	}
-	c := u.plans.compare(k.plan, from, pointer(obj), u.scope(row, u.Subresource).except)
-	u.scope(row, u.Subresource).keep(c)
-	if u.byVersion == nil {
-		u.byVersion = make(map[string]*changes, 1)
-	}
-	u.byVersion[apiVersion] = c
+	s := u.scope(row, u.Subresource)
+	c := u.plans.compare(k.plan, from, pointer(obj), s.except)
+	s.keep(&c.changes)
 	return c, nil
 }
 
@@ -223,10 +243,11 @@ func (u *update) without(f *metav1.FieldsV1, c *changes) *metav1.FieldsV1 {
 	if !touches(f.Raw, c) {
 		return f
 	}
-	s, err := parse(f.Raw)
+	s, err := u.read(f.Raw)
 	if err != nil {
 		return nil
 	}
+	defer u.free(s)
 	s.subtract(&c.removed)
 	s.subtract(&c.modified)
 	s.subtract(&c.added)
@@ -253,10 +274,14 @@ func (u *update) take(entries []metav1.ManagedFieldsEntry, mine int, c *changes)
 		if !wrote {
 			return entries
 		}
-		c.modified.union(&c.added)
+		all := &c.added
+		if !c.modified.empty() {
+			all = &c.modified
+			all.union(&c.added)
+		}
 		return append(entries, metav1.ManagedFieldsEntry{
 			Manager: u.Manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: u.Resource.APIVersion(),
-			Time: &now, FieldsType: "FieldsV1", FieldsV1: u.written(&c.modified), Subresource: u.Subresource,
+			Time: &now, FieldsType: "FieldsV1", FieldsV1: u.written(all), Subresource: u.Subresource,
 		})
 	}
 	e := &entries[mine]
@@ -266,10 +291,8 @@ func (u *update) take(entries []metav1.ManagedFieldsEntry, mine int, c *changes)
 	if u.owns(e.FieldsV1.Raw, c) {
 		return entries
 	}
-	s, err := parse(e.FieldsV1.Raw)
-	if err != nil {
-		s = &set{}
-	}
+	s, _ := u.read(e.FieldsV1.Raw)
+	defer u.free(s)
 	s.subtract(&c.removed)
 	s.union(&c.modified)
 	s.union(&c.added)
