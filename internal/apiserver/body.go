@@ -12,9 +12,7 @@ import (
 	"clipper/internal/scheme"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 const (
@@ -135,32 +133,15 @@ func (k *kind) served(obj runtime.Object) (runtime.Object, error) {
 	return o, nil
 }
 
-// validation reads the fieldValidation parameter.
-func (q *request) validation() (scheme.Validation, error) {
-	return scheme.ParseValidation(q.query.Get("fieldValidation"))
-}
-
-// write makes a write of the request.
+// write makes a write of the request, whose options are checked.
 func (q *request) write(dryRun []string, options runtime.Object) (*write, error) {
-	dry, err := isDryRun(dryRun)
-	if err != nil {
+	if err := checkOptions(options); err != nil {
 		return nil, err
 	}
 	return &write{
 		Server: q.Server, ctx: q.ctx, kind: q.kind, namespace: q.scope(), name: q.name,
-		subresource: q.subresource, user: q.user, dryRun: dry, options: options, manager: q.manager(),
+		subresource: q.subresource, user: q.user, dryRun: len(dryRun) > 0, options: options, manager: q.manager(),
 	}, nil
-}
-
-func isDryRun(values []string) (bool, error) {
-	for _, v := range values {
-		if v != metav1.DryRunAll {
-			return false, apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("Options").GroupKind(), "", field.ErrorList{
-				field.NotSupported(field.NewPath("dryRun"), v, []string{metav1.DryRunAll}),
-			})
-		}
-	}
-	return len(values) > 0, nil
 }
 
 // manager is who owns the fields that the request changes: who it says, or

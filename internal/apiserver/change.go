@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 func (q *request) create() error {
@@ -31,11 +30,11 @@ func (q *request) create() error {
 	if err != nil {
 		return err
 	}
-	v, err := scheme.ParseValidation(o.FieldValidation)
+	w, err := q.write(o.DryRun, &o)
 	if err != nil {
 		return err
 	}
-	w, err := q.write(o.DryRun, &o)
+	v, err := scheme.ParseValidation(o.FieldValidation)
 	if err != nil {
 		return err
 	}
@@ -64,11 +63,11 @@ func (q *request) update(subresource string) error {
 	if err != nil {
 		return err
 	}
-	v, err := scheme.ParseValidation(o.FieldValidation)
+	w, err := q.write(o.DryRun, &o)
 	if err != nil {
 		return err
 	}
-	w, err := q.write(o.DryRun, &o)
+	v, err := scheme.ParseValidation(o.FieldValidation)
 	if err != nil {
 		return err
 	}
@@ -165,11 +164,11 @@ func (q *request) patch(subresource string) error {
 	if err := checkPatch(&o, pt); err != nil {
 		return err
 	}
-	v, err := scheme.ParseValidation(o.FieldValidation)
+	w, err := q.write(o.DryRun, &o)
 	if err != nil {
 		return err
 	}
-	w, err := q.write(o.DryRun, &o)
+	v, err := scheme.ParseValidation(o.FieldValidation)
 	if err != nil {
 		return err
 	}
@@ -246,19 +245,4 @@ func mediaType(h http.Header) string {
 		}
 	}
 	return v
-}
-
-func checkPatch(o *metav1.PatchOptions, pt types.PatchType) error {
-	var errs field.ErrorList
-	if pt == types.ApplyYAMLPatchType {
-		if o.FieldManager == "" {
-			errs = append(errs, field.Required(field.NewPath("fieldManager"), "is required for apply patch"))
-		}
-	} else if o.Force != nil {
-		errs = append(errs, field.Forbidden(field.NewPath("force"), "may not be specified for non-apply patch"))
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("PatchOptions").GroupKind(), "", errs)
 }

@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -15,7 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // deleteOptions reads the options of a deletion from the body or the query.
@@ -39,27 +40,6 @@ func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
 		}
 	}
 	return o, checkDelete(&o)
-}
-
-func checkDelete(o *metav1.DeleteOptions) error {
-	var errs field.ErrorList
-	at := field.NewPath("propagationPolicy")
-	if o.PropagationPolicy != nil && o.OrphanDependents != nil {
-		errs = append(errs, field.Invalid(at, *o.PropagationPolicy, "orphanDependents and deletionPropagation cannot be both set"))
-	}
-	if p := o.PropagationPolicy; p != nil {
-		switch *p {
-		case metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan:
-		default:
-			errs = append(errs, field.NotSupported(at, *p, []string{
-				string(metav1.DeletePropagationForeground), string(metav1.DeletePropagationBackground), string(metav1.DeletePropagationOrphan), "nil",
-			}))
-		}
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return apierrors.NewInvalid(metav1.SchemeGroupVersion.WithKind("DeleteOptions").GroupKind(), "", errs)
 }
 
 func (q *request) delete() error {
@@ -124,11 +104,13 @@ func (w *write) preconditions(p *metav1.Preconditions, cur *cache.Entry) error {
 		return nil
 	}
 	m := cur.Meta()
+	// Upstream names the kind here, where others name the resource.
+	kind := schema.GroupResource{Group: w.kind.row.Group, Resource: w.kind.row.Kind}
 	if p.UID != nil && *p.UID != m.GetUID() {
-		return uidConflict(w.kind.row.GroupResource(), w.name, *p.UID, m.GetUID())
+		return apierrors.NewConflict(kind, w.name, fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, m.GetUID()))
 	}
 	if p.ResourceVersion != nil && *p.ResourceVersion != m.GetResourceVersion() {
-		return versionConflict(w.kind.row.GroupResource(), w.name, *p.ResourceVersion, m.GetResourceVersion())
+		return apierrors.NewConflict(kind, w.name, fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, m.GetResourceVersion()))
 	}
 	return nil
 }
@@ -168,7 +150,8 @@ func (w *write) tryDelete(o *metav1.DeleteOptions, cur *cache.Entry) (e *cache.E
 }
 
 // fate says what a deletion makes of an object: gone, with its last state; or
-// marked, with its new state; or as it is (nil).
+// marked, with its new state; or as it is (nil). One that could have been given
+// time to end is marked when it goes at once, too: its watchers see how it went.
 func (w *write) fate(o *metav1.DeleteOptions, cur *cache.Entry) (next runtime.Object, gone bool, err error) {
 	s, was := w.kind.strategy, cur.Meta()
 	deleting := was.GetDeletionTimestamp() != nil
@@ -182,7 +165,8 @@ func (w *write) fate(o *metav1.DeleteOptions, cur *cache.Entry) (next runtime.Ob
 	if s.Grace != nil {
 		grace = s.Grace(cur.Object, o.GracePeriodSeconds)
 	}
-	if !held && grace == 0 {
+	gone = !held && grace == 0
+	if gone && s.Grace == nil {
 		return cur.Object.DeepCopyObject(), true, nil
 	}
 	now := w.now()
@@ -195,10 +179,10 @@ func (w *write) fate(o *metav1.DeleteOptions, cur *cache.Entry) (next runtime.Ob
 				left = *g
 			}
 			begun = metav1.NewTime(begun.Add(-time.Duration(*g) * time.Second))
-			if left == *g && slices.Equal(finalizers, was.GetFinalizers()) {
+			if !gone && left == *g && slices.Equal(finalizers, was.GetFinalizers()) {
 				return nil, false, nil
 			}
-		} else if slices.Equal(finalizers, was.GetFinalizers()) {
+		} else if !gone && slices.Equal(finalizers, was.GetFinalizers()) {
 			return nil, false, nil
 		}
 	}
@@ -216,7 +200,7 @@ func (w *write) fate(o *metav1.DeleteOptions, cur *cache.Entry) (next runtime.Ob
 			s.Deleting(obj)
 		}
 	}
-	return obj, false, nil
+	return obj, gone, nil
 }
 
 // propagation returns the finalizers with those that the policy for the

@@ -73,7 +73,7 @@ func TestPodDeletion(t *testing.T) {
 	}
 	other := types.UID("other")
 	err = pods.Delete(ctx, "bound", metav1.DeleteOptions{GracePeriodSeconds: seconds(0), Preconditions: &metav1.Preconditions{UID: &other}})
-	if want := `Operation cannot be fulfilled on pods "bound": Precondition failed: UID in precondition: other, UID in object meta: ` + string(p.UID); err == nil || err.Error() != want {
+	if want := `Operation cannot be fulfilled on Pod "bound": the UID in the precondition (other) does not match the UID in record (` + string(p.UID) + `). The object might have been deleted and then recreated`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %v", err, want)
 	}
 	must(pods.Delete(ctx, "bound", metav1.DeleteOptions{GracePeriodSeconds: seconds(0), Preconditions: &metav1.Preconditions{UID: &p.UID}}))

@@ -114,7 +114,7 @@ func TestErrors(t *testing.T) {
 		{"GET", maps + "?fieldSelector=data.x%3Dy", "", nil, 400, "BadRequest", `"data.x" is not a known field selector: only "metadata.name", "metadata.namespace"`},
 		{"GET", maps + "?continue=xyz", "", nil, 400, "BadRequest", "continue key is not valid: it must be the one that the list returned"},
 		{"POST", maps, `{"data":{"x":"` + strings.Repeat("y", 3<<20) + `"}}`, js, 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"},
-		{"POST", maps + "?dryRun=Some", aMap, js, 422, "Invalid", `Options.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All"`},
+		{"POST", maps + "?dryRun=Some", aMap, js, 422, "Invalid", `CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All"`},
 	} {
 		res, body := a.do(x.method, x.path, x.body, x.headers...)
 		a.status(res, body, x.code, x.reason, x.message)

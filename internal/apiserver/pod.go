@@ -3,6 +3,7 @@ package apiserver
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/scheme"
@@ -103,7 +104,7 @@ func (q *request) assign(b *corev1.Binding, o metav1.CreateOptions) error {
 		pod.Labels = merged(was.Labels, b.Labels)
 		// Room is kept for it no longer: it is there.
 		pod.Status.NominatedNodeName = ""
-		pod.Status.Conditions = scheduled(was.Status.Conditions, q.now())
+		pod.Status.Conditions = scheduled(was, q.now())
 		return &pod, nil
 	})
 	q.warn(w.warnings)
@@ -125,9 +126,12 @@ func merged(m, add map[string]string) map[string]string {
 	return n
 }
 
-// scheduled returns the conditions with PodScheduled true.
-func scheduled(have []corev1.PodCondition, now metav1.Time) []corev1.PodCondition {
-	c := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now}
+// scheduled returns the pod's conditions with PodScheduled true.
+func scheduled(pod *corev1.Pod, now metav1.Time) []corev1.PodCondition {
+	have := pod.Status.Conditions
+	c := corev1.PodCondition{
+		Type: corev1.PodScheduled, Status: corev1.ConditionTrue, ObservedGeneration: pod.Generation, LastTransitionTime: now,
+	}
 	n := make([]corev1.PodCondition, 0, len(have)+1)
 	found := false
 	for _, h := range have {
@@ -155,14 +159,14 @@ func (q *request) evict() error {
 		return err
 	}
 	e := obj.(*policyv1.Eviction)
-	if e.Name != "" && e.Name != q.name {
+	if e.Name != q.name {
 		return apierrors.NewBadRequest("name in URL does not match name in Eviction object")
 	}
 	o := e.DeleteOptions
 	if o == nil {
 		o = &metav1.DeleteOptions{}
 	}
-	if err := checkDelete(o); err != nil {
+	if err := checkOptions(&co); err != nil {
 		return err
 	}
 	w, err := q.write(append(co.DryRun, o.DryRun...), o)
@@ -177,6 +181,9 @@ func (q *request) evict() error {
 	if cur == nil {
 		return w.notFound()
 	}
+	if err := checkDelete(o); err != nil {
+		return err
+	}
 	if err := w.preconditions(o.Preconditions, cur); err != nil {
 		return err
 	}
@@ -190,10 +197,53 @@ func (q *request) evict() error {
 			o.Preconditions = &metav1.Preconditions{UID: &pod.UID}
 		}
 	}
+	told, err := w.evicted(o.Preconditions)
+	if err != nil {
+		return err
+	}
+	if p := o.Preconditions; p != nil && p.ResourceVersion != nil {
+		p.ResourceVersion = &told
+	}
 	if _, _, err := w.delete(o); err != nil && !apierrors.IsNotFound(err) {
 		return err
 	}
 	return q.object(http.StatusCreated, success(http.StatusCreated, nil))
+}
+
+// evicted tells on the pod why it goes, before it does, and returns the version
+// that does so.
+func (w *write) evicted(p *metav1.Preconditions) (version string, err error) {
+	status := *w
+	status.subresource = "status"
+	e, _, err := status.update(func(old *cache.Entry) (runtime.Object, error) {
+		if old == nil {
+			return nil, w.notFound()
+		}
+		if err := w.preconditions(p, old); err != nil {
+			return nil, err
+		}
+		pod := old.Object.(*corev1.Pod).DeepCopy()
+		now := corev1.PodCondition{
+			Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI",
+			Message: "Eviction API: evicting", LastTransitionTime: w.now(), ObservedGeneration: pod.Generation,
+		}
+		at := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == now.Type })
+		if at < 0 {
+			pod.Status.Conditions = append(pod.Status.Conditions, now)
+		} else if was := &pod.Status.Conditions[at]; was.Status != now.Status {
+			*was = now
+		} else {
+			was.Reason, was.Message = now.Reason, now.Message
+		}
+		return pod, nil
+	})
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return e.Meta().GetResourceVersion(), nil
 }
 
 // unprotected tells whether a pod's going disrupts nothing.

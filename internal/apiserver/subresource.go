@@ -90,11 +90,15 @@ func (q *request) scale(sub *scheme.Subresource) error {
 		}
 		return q.object(http.StatusOK, s.Get(e.Object))
 	}
-	v, err := q.validation()
+	o, err := scheme.ParseUpdateOptions(q.query)
 	if err != nil {
 		return err
 	}
-	w, err := q.write(q.query["dryRun"], nil)
+	w, err := q.write(o.DryRun, &o)
+	if err != nil {
+		return err
+	}
+	v, err := scheme.ParseValidation(o.FieldValidation)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,9 @@ type write struct {
 	// tells that an apply has said so already, untracked that nobody is to.
 	manager            string
 	applied, untracked bool
-	warnings           []string
+	// generated tells that the name of a new object is made up by the server.
+	generated bool
+	warnings  []string
 }
 
 func (w *write) warn(texts ...string) { w.warnings = append(w.warnings, texts...) }
@@ -80,13 +82,23 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 			finish(err)
 		}
 	}()
+	m := obj.(metav1.Object)
 	if w.Admission != nil {
+		// A name is made up only after plugins have changed the object.
+		name := m.GetName()
+		if w.generated {
+			a.Name = ""
+			m.SetName("")
+		}
 		if err := w.Admission.Admit(w.ctx, a); err != nil {
 			return nil, err
 		}
+		if w.generated {
+			a.Name = name
+			m.SetName(name)
+		}
 	}
 	// Whose the fields are is no strategy's to say.
-	m := obj.(metav1.Object)
 	entries := m.GetManagedFields()
 	w.prepare(obj, old)
 	m.SetManagedFields(entries)
@@ -164,12 +176,12 @@ func (w *write) create(obj runtime.Object) (*cache.Entry, error) {
 		return nil, err
 	}
 	for tries := 0; ; tries++ {
-		generated := m.GetName() == "" && m.GetGenerateName() != ""
-		if generated {
+		w.generated = m.GetName() == "" && m.GetGenerateName() != ""
+		if w.generated {
 			m.SetName(w.generate(m.GetGenerateName()))
 		}
 		e, err := w.tryCreate(obj)
-		if !generated || !apierrors.IsAlreadyExists(err) {
+		if !w.generated || !apierrors.IsAlreadyExists(err) {
 			return e, err
 		}
 		if tries == 7 {
@@ -397,9 +409,14 @@ func keepMeta(m, was metav1.Object) {
 	if t := m.GetCreationTimestamp(); t.IsZero() {
 		m.SetCreationTimestamp(was.GetCreationTimestamp())
 	}
-	// A deletion is neither begun nor called off by an update.
-	m.SetDeletionTimestamp(was.GetDeletionTimestamp())
-	m.SetDeletionGracePeriodSeconds(was.GetDeletionGracePeriodSeconds())
+	// A deletion is neither begun nor called off by an update; what tries to
+	// change it is told so by validation.
+	if m.GetDeletionTimestamp() == nil {
+		m.SetDeletionTimestamp(was.GetDeletionTimestamp())
+	}
+	if m.GetDeletionGracePeriodSeconds() == nil {
+		m.SetDeletionGracePeriodSeconds(was.GetDeletionGracePeriodSeconds())
+	}
 }
 
 func (w *write) storeUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, error) {
