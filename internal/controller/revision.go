@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/dump"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/client-go/kubernetes"
 )
@@ -31,9 +33,32 @@ func hashLabel(owner schema.GroupVersionKind) string {
 	return "controller.kubernetes.io/hash"
 }
 
+// TemplateHash names a pod template, as upstream does, so that the sets and
+// revisions of a cluster that moved here keep their names.
+func TemplateHash(t *corev1.PodTemplateSpec, collisions *int32) string {
+	h := fnv.New32a()
+	fmt.Fprintf(h, "%v", dump.ForHash(*t))
+	if collisions != nil {
+		var b [8]byte
+		binary.LittleEndian.PutUint32(b[:], uint32(*collisions))
+		h.Write(b[:])
+	}
+	return rand.SafeEncodeString(fmt.Sprint(h.Sum32()))
+}
+
+// dataHash names a revision's data.
+func dataHash(data []byte, collisions *int32) string {
+	h := fnv.New32()
+	h.Write(data)
+	if collisions != nil {
+		h.Write([]byte(strconv.FormatInt(int64(*collisions), 10)))
+	}
+	return rand.SafeEncodeString(fmt.Sprint(h.Sum32()))
+}
+
 // NewRevision returns the ControllerRevision of an owner's pod template. Its
 // data is a patch that brings the template back; its name, as upstream's, is
-// the owner's with a hash of the data and the count of collisions.
+// the owner's with a hash and the count of collisions.
 func NewRevision(owner metav1.Object, kind schema.GroupVersionKind, t *corev1.PodTemplateSpec, number int64, collisions *int32) (*appsv1.ControllerRevision, error) {
 	b, err := json.Marshal(t)
 	if err != nil {
@@ -48,12 +73,10 @@ func NewRevision(owner metav1.Object, kind schema.GroupVersionKind, t *corev1.Po
 	if err != nil {
 		return nil, err
 	}
-	h := fnv.New32()
-	h.Write(data)
-	if collisions != nil {
-		h.Write([]byte(strconv.FormatInt(int64(*collisions), 10)))
+	hash := dataHash(data, collisions)
+	if kind.Kind == "DaemonSet" {
+		hash = TemplateHash(t, collisions)
 	}
-	hash := rand.SafeEncodeString(fmt.Sprint(h.Sum32()))
 	l := maps.Clone(t.Labels)
 	if l == nil {
 		l = map[string]string{}
@@ -61,7 +84,7 @@ func NewRevision(owner metav1.Object, kind schema.GroupVersionKind, t *corev1.Po
 	l[hashLabel(kind)] = hash
 	return &appsv1.ControllerRevision{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: owner.GetName() + "-" + hash, Namespace: owner.GetNamespace(), Labels: l,
+			Name: owner.GetName() + "-" + hash, Namespace: owner.GetNamespace(), Labels: l, Annotations: maps.Clone(owner.GetAnnotations()),
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(owner, kind)},
 		},
 		Data: runtime.RawExtension{Raw: data}, Revision: number,

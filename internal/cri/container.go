@@ -244,7 +244,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 	}
 	var started time.Time
 	if c.refused != nil {
-		err = fmt.Errorf("failed to create task: OCI runtime create failed: %w", c.refused)
+		err = fmt.Errorf("failed to create task: OCI runtime create failed: runc create failed: %w", c.refused)
 	} else {
 		started, err = r.client.Start(ctx, c.id)
 	}
@@ -256,7 +256,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 			r.changedContainer(c)
 			r.tell(c.id, runtimeapi.ContainerEventType_CONTAINER_STOPPED_EVENT, c.sandbox)
 		}
-		return fmt.Errorf("failed to start container %q: %w", c.id, err)
+		return err
 	}
 	if started.IsZero() { // a supervisor that does not tell
 		started = r.clock.Now()

@@ -89,7 +89,7 @@ func (r *Runtime) exec(ctx context.Context, id string, x execution) (int, error)
 	p, err := r.client.Exec(ctx, req, ends.theirs...)
 	ends.closeTheirs()
 	if err != nil {
-		return 0, fmt.Errorf("failed to start exec: OCI runtime exec failed: %w", err)
+		return 0, fmt.Errorf("failed to start exec: OCI runtime exec failed: exec failed: %w", err)
 	}
 	defer p.Close()
 	if p.Console != nil {

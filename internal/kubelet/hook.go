@@ -116,8 +116,9 @@ func (a *actor) probe(act lifecycle.Action) {
 		}
 		result, text := lifecycle.Success, ""
 		switch {
-		case outcome.Err != nil:
-			result, text = lifecycle.Failure, fmt.Sprintf("%s probe errored: %v", act.Probe, outcome.Err)
+		case outcome.Err != nil: // it could not be asked, which says nothing of the container
+			result = lifecycle.Unknown
+			k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %v", act.Probe, outcome.Err))
 		case outcome.Refused:
 			result, text = lifecycle.Refused, fmt.Sprintf("%s probe failed: %s", act.Probe, outcome.Text)
 		case !outcome.OK:

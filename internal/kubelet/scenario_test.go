@@ -540,7 +540,7 @@ func holds(p *v1.Pod, cond string) bool {
 }
 
 func (s *scenario) at(t metav1.Time) string {
-	if t.IsZero() {
+	if t.IsZero() || t.Unix() == 0 {
 		return "-"
 	}
 	return "+" + t.Sub(s.began).String()

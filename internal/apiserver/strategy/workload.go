@@ -1,10 +1,14 @@
 package strategy
 
 import (
+	"maps"
+	"strconv"
+
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -36,11 +40,42 @@ func apps() map[string]*Strategy {
 				return replicas{&t.Spec.Replicas, t.Status.Replicas, selector(t.Spec.Selector)}
 			})
 		}),
-		"daemonsets": halves(
+		"daemonsets": with(halves(
 			func(d *appsv1.DaemonSet) *appsv1.DaemonSetSpec { return &d.Spec },
 			func(d *appsv1.DaemonSet) *appsv1.DaemonSetStatus { return &d.Status },
-			true, nil),
+			true, nil), func(s *Strategy) {
+			create, update := s.Create, s.Update
+			s.Create = func(o runtime.Object) {
+				create(o)
+				countTemplates(o.(*appsv1.DaemonSet), nil)
+			}
+			s.Update = func(o, old runtime.Object) {
+				update(o, old)
+				countTemplates(o.(*appsv1.DaemonSet), old.(*appsv1.DaemonSet))
+			}
+		}),
 	}
+}
+
+// countTemplates numbers a DaemonSet's templates in an annotation, which was a
+// field of older versions.
+func countTemplates(d, old *appsv1.DaemonSet) {
+	n := int64(0)
+	if old != nil {
+		n, _ = strconv.ParseInt(old.Annotations[appsv1.DeprecatedTemplateGeneration], 10, 64)
+	}
+	if old == nil || n < 1 || !equality.Semantic.DeepEqual(d.Spec.Template, old.Spec.Template) {
+		n = max(n, 0) + 1
+	}
+	text := strconv.FormatInt(n, 10)
+	if d.Annotations[appsv1.DeprecatedTemplateGeneration] == text {
+		return
+	}
+	d.Annotations = maps.Clone(d.Annotations)
+	if d.Annotations == nil {
+		d.Annotations = map[string]string{}
+	}
+	d.Annotations[appsv1.DeprecatedTemplateGeneration] = text
 }
 
 func replicationController() *Strategy {
@@ -48,7 +83,7 @@ func replicationController() *Strategy {
 		func(r *corev1.ReplicationController) *corev1.ReplicationControllerSpec { return &r.Spec },
 		func(r *corev1.ReplicationController) *corev1.ReplicationControllerStatus { return &r.Status },
 		true, nil)
-	s.OrphanDependents, s.ReturnDeleted = true, true
+	s.OrphanDependents = true
 	s.Scale = scale(func(r *corev1.ReplicationController) replicas {
 		return replicas{&r.Spec.Replicas, r.Status.Replicas, labels.SelectorFromSet(r.Spec.Selector).String()}
 	})

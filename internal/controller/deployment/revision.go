@@ -1,9 +1,6 @@
 package deployment
 
 import (
-	"encoding/binary"
-	"fmt"
-	"hash/fnv"
 	"maps"
 	"strconv"
 	"strings"
@@ -12,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/dump"
-	"k8s.io/apimachinery/pkg/util/rand"
+
+	"clipper/internal/controller"
 )
 
 const (
@@ -53,23 +50,10 @@ func unhashed(labels map[string]string) map[string]string {
 	return labels
 }
 
-// hash names a template, as upstream does, so that the sets of a cluster that
-// moved here keep their names.
-func hash(t *corev1.PodTemplateSpec, collisions *int32) string {
-	h := fnv.New32a()
-	fmt.Fprintf(h, "%v", dump.ForHash(*t))
-	if collisions != nil {
-		var b [8]byte
-		binary.LittleEndian.PutUint32(b[:], uint32(*collisions))
-		h.Write(b[:])
-	}
-	return rand.SafeEncodeString(fmt.Sprint(h.Sum32()))
-}
-
 // make adds a new set for the Deployment's template.
 func (p *plan) make() {
 	d := p.d
-	h := hash(&d.Spec.Template, d.Status.CollisionCount)
+	h := controller.TemplateHash(&d.Spec.Template, d.Status.CollisionCount)
 	template := *d.Spec.Template.DeepCopy()
 	template.Labels = with(template.Labels, h)
 	selector := d.Spec.Selector.DeepCopy()

@@ -157,7 +157,8 @@ func (p *plan) count(s *state, pods []*corev1.Pod) {
 				s.lastFailure = at
 			}
 			// What is stopped because the Job is suspended has not failed.
-			ignored = s.policy(pod) == batchv1.PodFailurePolicyActionIgnore || suspended(s.job) && pod.DeletionTimestamp != nil
+			ignored = s.policy(pod) == batchv1.PodFailurePolicyActionIgnore || suspended(s.job) && pod.DeletionTimestamp != nil ||
+				holds(&p.status, batchv1.JobSuccessCriteriaMet) // so it is with what a success makes needless
 		}
 		if !tracked(pod) || noted(pod) || len(p.release) >= counting || failed && s.last[indexOf(pod)] == pod && !ends(&p.status) {
 			continue

@@ -50,10 +50,10 @@ func (s *Controller) claim(ctx context.Context, set *appsv1.StatefulSet, pod *co
 		switch {
 		case apierrors.IsAlreadyExists(err):
 		case err == nil:
-			s.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulCreate", "create Claim %s Pod %s in StatefulSet %s success", name, pod.Name, set.Name)
+			s.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulCreate", "Create Claim %s Pod %s in StatefulSet %s success", name, pod.Name, set.Name)
 		default:
 			if !controller.NamespaceEnds(err) && ctx.Err() == nil {
-				s.events.Eventf(set, corev1.EventTypeWarning, "FailedCreate", "create Claim %s for Pod %s in StatefulSet %s failed error: %s", name, pod.Name, set.Name, err)
+				s.events.Eventf(set, corev1.EventTypeWarning, "FailedCreate", "Create Claim %s for Pod %s in StatefulSet %s failed error: %s", name, pod.Name, set.Name, err)
 			}
 			return err
 		}

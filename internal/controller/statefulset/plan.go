@@ -175,6 +175,15 @@ func (p *plan) roll(h health, slots []*corev1.Pod, first int, update string) {
 	}
 }
 
+// collisionsOf returns how often the name of a revision was taken: 0, never nil,
+// as it is part of the names.
+func collisionsOf(set *appsv1.StatefulSet) *int32 {
+	if n := set.Status.CollisionCount; n != nil {
+		return n
+	}
+	return new(int32)
+}
+
 func revisionOf(p *corev1.Pod) string { return p.Labels[appsv1.ControllerRevisionHashLabelKey] }
 
 // health judges pods of a set.
@@ -222,7 +231,7 @@ func (h health) maxUnavailable(of int) int {
 // count fills in the status.
 func (p *plan) count(h health, pods []*corev1.Pod, current, update string) {
 	s := &p.status
-	s.ObservedGeneration, s.CollisionCount, s.Conditions = h.set.Generation, h.set.Status.CollisionCount, h.set.Status.Conditions
+	s.ObservedGeneration, s.CollisionCount, s.Conditions = h.set.Generation, collisionsOf(h.set), h.set.Status.Conditions
 	s.CurrentRevision, s.UpdateRevision = current, update
 	for _, pod := range pods {
 		if pod == nil {

@@ -126,9 +126,10 @@ func (s *Controller) sync(ctx context.Context, key controller.Key) error {
 		return err
 	}
 	have := controller.Owned[appsv1.ControllerRevision](s.revisions, set.UID)
-	update, collisions, err := controller.UpdateRevision(ctx, s.Client, s.pending, set, kind, &set.Spec.Template, have, set.Status.CollisionCount)
+	collided := collisionsOf(set)
+	update, collisions, err := controller.UpdateRevision(ctx, s.Client, s.pending, set, kind, &set.Spec.Template, have, collided)
 	if err != nil {
-		if collisions != set.Status.CollisionCount {
+		if collisions != collided {
 			status := set.Status
 			status.CollisionCount = collisions
 			err = errors.Join(err, s.writeStatus(ctx, set, status))
@@ -216,11 +217,11 @@ func (s *Controller) create(ctx context.Context, set *appsv1.StatefulSet, ordina
 	}
 	switch {
 	case err == nil:
-		s.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulCreate", "create Pod %s in StatefulSet %s successful", pod.Name, set.Name)
+		s.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulCreate", "Create Pod %s in StatefulSet %s successful", pod.Name, set.Name)
 	case controller.NamespaceEnds(err):
 		return nil
 	case ctx.Err() == nil:
-		s.events.Eventf(set, corev1.EventTypeWarning, "FailedCreate", "create Pod %s in StatefulSet %s failed error: %s", pod.Name, set.Name, err)
+		s.events.Eventf(set, corev1.EventTypeWarning, "FailedCreate", "Create Pod %s in StatefulSet %s failed error: %s", pod.Name, set.Name, err)
 	}
 	return err
 }
@@ -233,11 +234,11 @@ func (s *Controller) delete(ctx context.Context, set *appsv1.StatefulSet, pod *c
 	}
 	switch {
 	case err == nil:
-		s.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulDelete", "delete Pod %s in StatefulSet %s successful", pod.Name, set.Name)
+		s.events.Eventf(set, corev1.EventTypeNormal, "SuccessfulDelete", "Delete Pod %s in StatefulSet %s successful", pod.Name, set.Name)
 	case controller.GoneOrChanged(err) == nil:
 		return nil
 	case ctx.Err() == nil:
-		s.events.Eventf(set, corev1.EventTypeWarning, "FailedDelete", "delete Pod %s in StatefulSet %s failed error: %s", pod.Name, set.Name, err)
+		s.events.Eventf(set, corev1.EventTypeWarning, "FailedDelete", "Delete Pod %s in StatefulSet %s failed error: %s", pod.Name, set.Name, err)
 	}
 	return err
 }

@@ -76,28 +76,29 @@ func policy(c *v1.Container) v1.PullPolicy {
 func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Container, spec *v1.Container) (string, error) {
 	image := spec.Image
 	if image == "" || strings.ContainsAny(image, " \t\n") {
-		err := fmt.Errorf("Failed to apply default image tag %q: couldn't parse image name %q: invalid reference format", image, image)
-		im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
-		return "", &Error{"InvalidImageName", err}
+		err := fmt.Errorf("couldn't parse image name %q: invalid reference format", image)
+		return "", im.refuse(pod, c, image, err)
 	}
 	ref := &runtimeapi.ImageSpec{Image: image, UserSpecifiedImage: image}
 	if policy(spec) != v1.PullAlways {
 		st, err := im.Service.ImageStatus(ctx, ref, false)
 		if err != nil {
+			if misnamed(err) {
+				return "", im.refuse(pod, c, image, err)
+			}
 			err = fmt.Errorf("Failed to inspect image %q: %w", image, err)
 			im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
-			if misnamed(err) {
-				return "", &Error{"InvalidImageName", err}
-			}
+			im.Events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: ImageInspectError")
 			return "", &Error{"ImageInspectError", err}
 		}
 		if st != nil && st.Image != nil {
-			im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine", image))
+			im.Events.Pod(pod, c, v1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", image))
 			return st.Image.Id, nil
 		}
 		if policy(spec) == v1.PullNever {
 			err := fmt.Errorf("Container image %q is not present with pull policy of Never", image)
 			im.Events.Pod(pod, c, v1.EventTypeWarning, "ErrImageNeverPull", err.Error())
+			im.Events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: ErrImageNeverPull")
 			return "", &Error{"ErrImageNeverPull", err}
 		}
 	}
@@ -130,6 +131,14 @@ func (im *Puller) Ensure(ctx context.Context, pod *v1.Pod, c *lifecycle.Containe
 		im.Changed()
 	}
 	return id, nil
+}
+
+// refuse tells of a name that no image can have.
+func (im *Puller) refuse(pod *v1.Pod, c *lifecycle.Container, image string, err error) error {
+	err = fmt.Errorf("Failed to apply default image tag %q: %w", image, err)
+	im.Events.Pod(pod, c, v1.EventTypeWarning, "InspectFailed", err.Error())
+	im.Events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: InvalidImageName")
+	return &Error{"InvalidImageName", err}
 }
 
 // Volume makes sure that the image of a volume is there.

@@ -41,6 +41,9 @@ func (s *State) Status(now time.Time, host Host) v1.PodStatus {
 		}
 	}
 	ips := s.Sandbox.IPs
+	if !s.connected() {
+		ips = nil
+	}
 	if s.Pod.Spec.HostNetwork && s.Sandbox.ID != "" {
 		ips = host.IPs
 	}
@@ -136,6 +139,20 @@ func (s *State) phase() v1.PodPhase {
 		}
 	}
 	return v1.PodRunning
+}
+
+// connected tells whether the pod's network is told of. It is made side by side
+// with the volumes, but users know it as the step after them.
+func (s *State) connected() bool {
+	if s.Volumes.Reason == "" || s.Volumes.Done {
+		return true
+	}
+	for _, c := range s.Containers {
+		if c.Cur != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // initialized tells whether the init containers are behind the pod.
@@ -283,6 +300,8 @@ func terminated(i *Instance, host Host) *v1.ContainerStateTerminated {
 		Reason:   i.Reason,
 		Message:  i.Message,
 	}
+	// What never ran is told to have started at the epoch, as runtimes say.
+	t.StartedAt = metav1.Unix(0, 0)
 	if !i.StartedAt.IsZero() {
 		t.StartedAt = metav1.NewTime(i.StartedAt.Truncate(time.Second))
 	}
@@ -346,7 +365,7 @@ func (s *State) conditions(now time.Time, phase v1.PodPhase) []v1.PodCondition {
 		list = append(list, c)
 	}
 
-	add(v1.PodReadyToStartContainers, s.Sandbox.Done && !s.Sandbox.Dead && !s.Teardown.Done, "", "")
+	add(v1.PodReadyToStartContainers, s.connected() && s.Sandbox.Done && !s.Sandbox.Dead && !s.Teardown.Done, "", "")
 	ok, reason, message := s.initCondition(phase)
 	add(v1.PodInitialized, ok, reason, message)
 	ready, reason, message := s.readyCondition(phase)
@@ -356,11 +375,7 @@ func (s *State) conditions(now time.Time, phase v1.PodPhase) []v1.PodCondition {
 		add(v1.PodReady, ok, r, m)
 	}
 	add(v1.ContainersReady, ready, reason, message)
-	if o := old(v1.PodScheduled); o != nil {
-		list = append(list, *o)
-	} else {
-		add(v1.PodScheduled, true, "", "")
-	}
+	add(v1.PodScheduled, true, "", "")
 	s.resizeConditions(add)
 	if v := s.Verdict; v != nil && v.Condition != nil && old(v.Condition.Type) == nil {
 		add(v.Condition.Type, true, v.Condition.Reason, v.Condition.Message)

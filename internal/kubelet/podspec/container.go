@@ -121,7 +121,7 @@ func SubPathExpr(expr string, env []Var) (string, error) {
 		return "", fmt.Errorf("subPathExpr %q is too long once its variables are filled in", expr)
 	}
 	if missing != "" {
-		return "", fmt.Errorf("missing value for %q", missing)
+		return "", fmt.Errorf("missing value for %s", missing)
 	}
 	if filepath.IsAbs(out) || out == ".." || strings.HasPrefix(out, "../") || strings.Contains(out, "/../") || strings.HasSuffix(out, "/..") {
 		return "", fmt.Errorf("subPathExpr %q must stay inside its volume", out)

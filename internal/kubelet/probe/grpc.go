@@ -41,7 +41,7 @@ func askHealth(ctx context.Context, t Target, a *v1.GRPCAction, timeout time.Dur
 		case codes.Unimplemented:
 			return fail("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): %s", status.Convert(err).Message())
 		case codes.DeadlineExceeded:
-			return fail("timeout: failed to connect service %q within %s: %v", address, timeout, err)
+			return fail("timeout: failed to connect service %q within %s: %v", address, timeout, context.DeadlineExceeded)
 		}
 		return fail("error: health rpc probe failed: %v", err)
 	}

@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -65,10 +68,10 @@ func command(ctx context.Context, t Target, cmd []string, timeout time.Duration)
 		output = output[:maxOutput]
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return fail("command timed out: %q timed out after %s", cmd, timeout)
+	case errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.DeadlineExceeded:
+		return fail("command timed out: %q timed out after %s", strings.Join(cmd, " "), timeout)
 	case err != nil:
-		return fail("%v", err)
+		return Outcome{Err: err}
 	case exit != 0:
 		return fail("%s", output)
 	}

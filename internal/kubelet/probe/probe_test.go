@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
@@ -117,13 +119,15 @@ func TestExec(t *testing.T) {
 	}{
 		{"fine", 0, nil, true, "fine"},
 		{"broken", 2, nil, false, "broken"},
-		{"", 0, context.DeadlineExceeded, false, `command timed out: ["check"] timed out after 1s`},
-		{"", 0, errors.New("gone"), false, "gone"},
+		{"", 0, context.DeadlineExceeded, false, `command timed out: "check now" timed out after 1s`},
+		{"", 0, status.Error(codes.DeadlineExceeded, "late"), false, `command timed out: "check now" timed out after 1s`},
+		{"", 0, errors.New("gone"), false, ""},
 		{strings.Repeat("x", 20000), 0, nil, true, strings.Repeat("x", maxOutput)},
 	} {
 		target := Target{Exec: func(context.Context, []string, time.Duration) (string, int, error) { return c.output, c.exit, c.err }}
-		o := Run(context.Background(), target, &v1.Probe{ProbeHandler: v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"check"}}}})
-		if o.OK != c.ok || o.Text != c.text {
+		o := Run(context.Background(), target, &v1.Probe{ProbeHandler: v1.ProbeHandler{Exec: &v1.ExecAction{Command: []string{"check", "now"}}}})
+		asked := c.err == nil || c.text != ""
+		if o.OK != c.ok || o.Text != c.text || (o.Err == nil) != asked {
 			t.Errorf("%+v; want %v %q", o, c.ok, c.text)
 		}
 	}
