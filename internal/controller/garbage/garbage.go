@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 
 	"clipper/internal/controller"
 )
@@ -45,6 +46,8 @@ type Controller struct {
 	*controller.Loop[task]
 	Config
 
+	events record.EventRecorder
+
 	mu    sync.Mutex
 	graph graph
 	feeds map[schema.GroupVersionResource]*feed
@@ -59,7 +62,7 @@ func New(c Config) *Controller {
 		c.Discovery = c.Client.Discovery()
 	}
 	g := &Controller{
-		Config: c, feeds: map[schema.GroupVersionResource]*feed{},
+		Config: c, events: c.Events.For("garbage-collector-controller"), feeds: map[schema.GroupVersionResource]*feed{},
 		graph: graph{nodes: map[types.UID]*node{}, kinds: map[schema.GroupKind]*resource{}},
 	}
 	g.Loop = controller.NewLoop("garbage-collector-controller", c.Config, workers, g.sync)
@@ -210,9 +213,13 @@ func (g *Controller) find(ctx context.Context, client metadata.ResourceInterface
 	if controller.IgnoreNotFound(err) != nil {
 		return err
 	}
+	found := err == nil && o.UID == a.uid
+	if !found {
+		g.misplaced(ctx, r, a)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err == nil && o.UID == a.uid {
+	if found {
 		g.add(g.graph.observe(r, o))
 	} else {
 		g.add(g.graph.missed(a.uid, a.id))
