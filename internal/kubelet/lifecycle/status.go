@@ -7,6 +7,7 @@ import (
 
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/component-helpers/resource"
 )
 
 // Host is what a pod's status tells of the node.
@@ -55,6 +56,7 @@ func (s *State) Status(now time.Time, host Host) v1.PodStatus {
 		}
 	}
 
+	s.podResources(&st)
 	st.InitContainerStatuses, st.ContainerStatuses, st.EphemeralContainerStatuses = nil, nil, nil
 	for _, c := range s.Containers {
 		cs := s.containerStatus(now, c, host)
@@ -229,6 +231,22 @@ func (s *State) containerStatus(now time.Time, c *Container, host Host) v1.Conta
 		cs.VolumeMounts = append(cs.VolumeMounts, vm)
 	}
 	return cs
+}
+
+// podResources tells what the pod as a whole is allowed and was given.
+func (s *State) podResources(st *v1.PodStatus) {
+	st.AllocatedResources, st.Resources = nil, &v1.ResourceRequirements{}
+	bare := s.Pod.Spec.Resources == nil
+	for _, c := range s.Containers {
+		bare = bare && len(c.Spec.Resources.Limits) == 0 && len(c.Spec.Resources.Requests) == 0
+	}
+	if bare {
+		return
+	}
+	requests := resource.PodRequests(s.Pod, resource.PodResourcesOptions{ExcludeOverhead: true})
+	st.AllocatedResources = requests
+	st.Resources.Requests = requests
+	st.Resources.Limits = resource.PodLimits(s.Pod, resource.PodResourcesOptions{ExcludeOverhead: true})
 }
 
 // statusResources tells what a container is allowed and was given.

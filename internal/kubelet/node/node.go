@@ -109,8 +109,8 @@ func (n *Node) capacity() v1.ResourceList {
 	return c
 }
 
-// Allocatable is the capacity without what is reserved, huge pages being no
-// ordinary memory.
+// Allocatable is the capacity without what is reserved, and without what must
+// stay free for the node to be well; huge pages are no ordinary memory.
 func (n *Node) Allocatable() v1.ResourceList {
 	a := n.capacity()
 	memory := a[v1.ResourceMemory]
@@ -119,7 +119,12 @@ func (n *Node) Allocatable() v1.ResourceList {
 			memory.Sub(q)
 		}
 	}
+	if memory.Sub(*resource.NewQuantity(n.Pressure.Memory, resource.BinarySI)); memory.Sign() < 0 {
+		memory = resource.Quantity{}
+	}
 	a[v1.ResourceMemory] = memory
+	disk := float64(n.Machine.Disk) * (100 - n.Pressure.Disk) / 100
+	a[v1.ResourceEphemeralStorage] = *resource.NewQuantity(int64(disk), resource.BinarySI)
 	for name, r := range n.Reserved {
 		if q, ok := a[name]; ok {
 			if q.Sub(r); q.Sign() < 0 {
