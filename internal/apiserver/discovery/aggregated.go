@@ -7,6 +7,7 @@ import (
 	apidiscoveryv2 "k8s.io/api/apidiscovery/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"clipper/internal/scheme"
 )
@@ -44,7 +45,7 @@ func (h *Handler) aggregatedResources(group, version string) []apidiscoveryv2.AP
 func aggregatedResource(r *scheme.Resource) apidiscoveryv2.APIResourceDiscovery {
 	out := apidiscoveryv2.APIResourceDiscovery{
 		Resource:         r.Name,
-		ResponseKind:     &metav1.GroupVersionKind{Group: r.Group, Version: r.Version, Kind: r.Kind},
+		ResponseKind:     responseKind(r, r.GroupVersionKind()),
 		Scope:            apidiscoveryv2.ScopeCluster,
 		SingularResource: r.Singular,
 		Verbs:            r.Verbs,
@@ -61,7 +62,7 @@ func aggregatedResource(r *scheme.Resource) apidiscoveryv2.APIResourceDiscovery 
 		}
 		out.Subresources = append(out.Subresources, apidiscoveryv2.APISubresourceDiscovery{
 			Subresource:  s.Name,
-			ResponseKind: &metav1.GroupVersionKind{Group: kind.Group, Version: kind.Version, Kind: kind.Kind},
+			ResponseKind: responseKind(r, kind),
 			Verbs:        s.Verbs,
 		})
 	}
@@ -69,4 +70,13 @@ func aggregatedResource(r *scheme.Resource) apidiscoveryv2.APIResourceDiscovery 
 		return strings.Compare(a.Subresource, b.Subresource)
 	})
 	return out
+}
+
+// responseKind is the kind of an answer; group and version are said where they
+// are not the row's, as upstream does.
+func responseKind(r *scheme.Resource, kind schema.GroupVersionKind) *metav1.GroupVersionKind {
+	if kind.GroupVersion() == r.GroupVersionKind().GroupVersion() {
+		return &metav1.GroupVersionKind{Kind: kind.Kind}
+	}
+	return &metav1.GroupVersionKind{Group: kind.Group, Version: kind.Version, Kind: kind.Kind}
 }

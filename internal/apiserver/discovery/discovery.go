@@ -15,6 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"clipper/internal/scheme"
 )
@@ -134,6 +135,10 @@ func (h *Handler) doc(path string, f form, build func(form) runtime.Object) (*do
 		return d.(*doc), nil
 	}
 	obj := build(f)
+	if core := path == "/api" || strings.HasPrefix(path, "/api/"); core && f.media != scheme.Protobuf {
+		// The oldest documents say their kind alone.
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{Kind: obj.GetObjectKind().GroupVersionKind().Kind})
+	}
 	if f.version != "" {
 		// The versions of the aggregated form differ in name alone.
 		obj.GetObjectKind().SetGroupVersionKind(f.groupVersionKind())

@@ -4,19 +4,30 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 )
 
 // form is how a document is written.
 type form struct {
-	extension, contentType string
+	proto       bool
+	contentType string
+}
+
+// archive is the file that holds the documents in this form.
+func (f form) archive() string {
+	if f.proto {
+		return "proto.zst"
+	}
+	return "json.zst"
 }
 
 // etag tells forms apart by a suffix, since their bytes differ.
 func (f form) etag(hash string) string {
-	if f.extension == ".pb.gz" {
+	if f.proto {
 		hash += "-PB"
 	}
 	return `"` + hash + `"`
@@ -29,8 +40,8 @@ func negotiate(h http.Header, v2 bool) (form, bool) {
 	if v2 {
 		version = "v2"
 	}
-	asJSON := form{".json.gz", "application/json"}
-	asProtobuf := form{".pb.gz", "application/com.github.proto-openapi.spec." + version + ".v1.0+protobuf"}
+	asJSON := form{false, "application/json"}
+	asProtobuf := form{true, "application/com.github.proto-openapi.spec." + version + ".v1.0+protobuf"}
 	accept := strings.Join(h.Values("Accept"), ",")
 	if strings.TrimSpace(accept) == "" {
 		return asJSON, true
@@ -80,6 +91,21 @@ func acceptsGzip(h http.Header) bool {
 		return true
 	}
 	return false
+}
+
+// near tells whether the client is on this machine, where copying is faster
+// than compressing.
+func near(r *http.Request) bool {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return true // a caller in this process
+	}
+	own, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return remote.Addr().IsLoopback()
+	}
+	here, err := netip.ParseAddrPort(own.String())
+	return remote.Addr().IsLoopback() || err == nil && here.Addr().Unmap() == remote.Addr().Unmap()
 }
 
 func notModified(r *http.Request, etag string) bool {

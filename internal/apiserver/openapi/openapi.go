@@ -1,28 +1,30 @@
 // Package openapi serves the schemas of the API: /openapi/v3, one document for
 // each group version, and /openapi/v2, one for all.
 //
-// The documents are generated from the API's Go types (see gen) and embedded
-// as gzip, in JSON and protobuf. They are sent as they are to clients that
-// accept gzip, which all common ones do, so that no document is ever parsed or
-// kept in memory.
+// The documents are generated from the API's Go types (see gen) and embedded in
+// two archives, of JSON and of protobuf. One that is asked for is taken out of
+// the archive on its way to the client, so none is ever parsed or kept in
+// memory; clients keep them by their hash, and seldom ask twice.
 package openapi
 
 //go:generate go run clipper/internal/apiserver/openapi/gen
 
 import (
+	"bytes"
 	"compress/gzip"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"clipper/internal/scheme"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 //go:embed documents
@@ -36,11 +38,19 @@ type Handler struct {
 
 // index is what there is to serve.
 type index struct {
-	// hashes are those of the documents by name, such as "v3/apis/apps/v1".
-	hashes map[string]string
+	// documents by name, such as "v3/apis/apps/v1".
+	documents map[string]document
 	// root is the answer to /openapi/v3.
 	root     []byte
 	rootETag string
+}
+
+// document is where a document is in the archives: where it begins, and its size.
+type document struct {
+	Name  string   `json:"name"`
+	Hash  string   `json:"hash"`
+	JSON  [2]int64 `json:"json"`
+	Proto [2]int64 `json:"proto"`
 }
 
 // New returns a Handler for the groups of the table; it reads nothing yet.
@@ -56,32 +66,44 @@ func (h *Handler) readIndex() (*index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("openapi index: %w", err)
 	}
-	all := map[string]string{}
+	var all []document
 	if err := json.Unmarshal(b, &all); err != nil {
 		return nil, fmt.Errorf("openapi index: %w", err)
 	}
 	type location struct {
 		ServerRelativeURL string `json:"serverRelativeURL"`
 	}
-	ix := &index{hashes: map[string]string{"v2": all["v2"]}}
+	ix := &index{documents: map[string]document{}}
 	paths := map[string]location{}
-	for _, g := range h.table.Groups() {
-		for _, v := range g.Versions {
-			path := "apis/" + g.Name + "/" + v
-			if g.Name == "" {
-				path = "api/" + v
-			}
-			hash, ok := all["v3/"+path]
-			if !ok {
-				continue
-			}
-			ix.hashes["v3/"+path] = hash
-			paths[path] = location{"/openapi/v3/" + path + "?hash=" + hash}
+	for _, d := range all {
+		path, v3 := strings.CutPrefix(d.Name, "v3/")
+		if v3 && !h.served(path) {
+			continue
+		}
+		ix.documents[d.Name] = d
+		if v3 {
+			paths[path] = location{"/openapi/v3/" + path + "?hash=" + d.Hash}
 		}
 	}
 	ix.root, err = json.Marshal(map[string]any{"paths": paths})
 	ix.rootETag = etag(ix.root)
 	return ix, err
+}
+
+// served tells whether the table has what a document is about; documents of no
+// group are about what is always there.
+func (h *Handler) served(path string) bool {
+	group, ok := strings.CutPrefix(path, "apis/")
+	if !ok {
+		return true
+	}
+	group, version, _ := strings.Cut(group, "/")
+	for _, g := range h.table.Groups() {
+		if g.Name == group {
+			return version == "" || slices.Contains(g.Versions, version)
+		}
+	}
+	return false
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +113,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	hash, known := ix.hashes[name]
+	doc, known := ix.documents[name]
+	hash := doc.Hash
 	if name != "v3" && !known {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
@@ -127,7 +150,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	if err := serveFile(w, r, "documents/"+name+f.extension, f.contentType); err != nil {
+	if err := doc.serve(w, r, f); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }
@@ -145,48 +168,44 @@ func serveRoot(w http.ResponseWriter, r *http.Request, ix *index) {
 	_, _ = w.Write(ix.root)
 }
 
-// serveFile sends an embedded document. An error means nothing was written.
-func serveFile(w http.ResponseWriter, r *http.Request, path, contentType string) error {
-	f, err := documents.Open(path)
+// serve sends the document. An error means nothing was written.
+func (d *document) serve(w http.ResponseWriter, r *http.Request, f form) error {
+	at := d.JSON
+	if f.proto {
+		at = d.Proto
+	}
+	packed, err := documents.ReadFile("documents/" + f.archive())
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	size, err := sizeOf(f)
+	z, err := zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return err
 	}
+	defer z.Close()
 	header := w.Header()
+	header.Set("Content-Type", f.contentType)
 	header.Add("Vary", "Accept-Encoding")
-	if acceptsGzip(r.Header) {
-		header.Set("Content-Type", contentType)
-		header.Set("Content-Encoding", "gzip")
-		header.Set("Content-Length", strconv.FormatInt(size, 10))
-		if r.Method != http.MethodHead {
-			_, _ = io.Copy(w, f)
-		}
+	if r.Method == http.MethodHead {
+		header.Set("Content-Length", strconv.FormatInt(at[1], 10))
 		return nil
 	}
-	z, err := gzip.NewReader(f)
+	if _, err := io.CopyN(io.Discard, z, at[0]); err != nil {
+		return err
+	}
+	if !acceptsGzip(r.Header) || near(r) {
+		header.Set("Content-Length", strconv.FormatInt(at[1], 10))
+		// A client that is gone needs no answer.
+		_, _ = io.CopyN(w, z, at[1])
+		return nil
+	}
+	header.Set("Content-Encoding", "gzip")
+	g, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
 	if err != nil {
 		return err
 	}
-	header.Set("Content-Type", contentType)
-	if r.Method != http.MethodHead {
-		_, _ = io.Copy(w, z)
+	if _, err := io.CopyN(g, z, at[1]); err == nil {
+		_ = g.Close()
 	}
 	return nil
-}
-
-var errNoSize = errors.New("embedded document has no size")
-
-func sizeOf(f fs.File) (int64, error) {
-	s, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	if s.Size() == 0 {
-		return 0, errNoSize
-	}
-	return s.Size(), nil
 }

@@ -19,13 +19,12 @@ func core() map[string]*Strategy {
 		"replicationcontrollers": replicationController(),
 		"endpoints":              {CreateOnUpdate: true},
 		"limitranges":            {CreateOnUpdate: true},
-		"podtemplates":           {ReturnDeleted: true, Create: firstGeneration},
-		"serviceaccounts":        {ReturnDeleted: true},
+		"podtemplates":           {Create: firstGeneration},
 		"events":                 {CreateOnUpdate: true, TTL: func(runtime.Object) time.Duration { return eventTTL }},
-		"resourcequotas": with(halves(
+		"resourcequotas": halves(
 			func(q *corev1.ResourceQuota) *corev1.ResourceQuotaSpec { return &q.Spec },
 			func(q *corev1.ResourceQuota) *corev1.ResourceQuotaStatus { return &q.Status },
-			false, nil), func(s *Strategy) { s.ReturnDeleted = true }),
+			false, nil),
 		"persistentvolumes":      persistentVolume(),
 		"persistentvolumeclaims": persistentVolumeClaim(),
 	}

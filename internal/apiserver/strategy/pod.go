@@ -37,7 +37,6 @@ func pod() *Strategy {
 	}
 	s.Sub["resize"] = podResize
 	s.Grace = podGrace
-	s.ReturnDeleted = true
 	return s
 }
 

@@ -11,7 +11,7 @@ func service() *Strategy {
 		func(v *corev1.Service) *corev1.ServiceSpec { return &v.Spec },
 		func(v *corev1.Service) *corev1.ServiceStatus { return &v.Status },
 		false, nil)
-	s.CreateOnUpdate, s.ReturnDeleted = true, true
+	s.CreateOnUpdate = true
 	update := s.Update
 	s.Update = func(o, was runtime.Object) {
 		update(o, was)

@@ -81,6 +81,12 @@ func New() map[schema.GroupResource]*Strategy {
 			m[schema.GroupResource{Group: g.group, Resource: name}] = s
 		}
 	}
+	for _, r := range returned() {
+		if m[r] == nil {
+			m[r] = &Strategy{}
+		}
+		m[r].ReturnDeleted = true
+	}
 	return m
 }
 

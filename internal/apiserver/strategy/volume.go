@@ -13,7 +13,6 @@ func persistentVolume() *Strategy {
 	s.Create = func(o runtime.Object) {
 		o.(*corev1.PersistentVolume).Status = corev1.PersistentVolumeStatus{Phase: corev1.VolumePending}
 	}
-	s.ReturnDeleted = true
 	return s
 }
 
@@ -25,6 +24,5 @@ func persistentVolumeClaim() *Strategy {
 	s.Create = func(o runtime.Object) {
 		o.(*corev1.PersistentVolumeClaim).Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
 	}
-	s.ReturnDeleted = true
 	return s
 }

@@ -15,15 +15,14 @@ type parameter struct {
 }
 
 var (
-	nameParameter      = parameter{"name", "path", "string", "Name of the object."}
-	namespaceParameter = parameter{"namespace", "path", "string", "Namespace of the object, where users and projects are kept apart."}
-	pathParameter      = parameter{"path", "path", "string", "Rest of the path, which is passed on."}
-	pretty             = parameter{"pretty", "query", "string", "If 'true', the answer is indented."}
+	namespaceParameter = parameter{"namespace", "path", "string", "object name and auth scope, such as for teams and projects"}
+	pathParameter      = parameter{"path", "path", "string", "path to the resource"}
+	pretty             = parameter{"pretty", "query", "string", "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or command-line HTTP tool (curl and wget)."}
 )
 
 var (
 	listParameters = fields(metav1.ListOptions{}, "allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit",
-		"resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch")
+		"resourceVersion", "resourceVersionMatch", "sendInitialEvents", "shardSelector", "timeoutSeconds", "watch")
 	writeParameters  = fields(metav1.CreateOptions{}, "dryRun", "fieldManager", "fieldValidation")
 	patchParameters  = fields(metav1.PatchOptions{}, "dryRun", "fieldManager", "fieldValidation", "force")
 	deleteParameters = fields(metav1.DeleteOptions{}, "dryRun", "gracePeriodSeconds", "ignoreStoreReadErrorWithClusterBreakingPotential",
@@ -39,6 +38,9 @@ func fields(o interface{ SwaggerDoc() map[string]string }, names ...string) []pa
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || names != nil && !slices.Contains(names, name) {
 			continue
+		}
+		if f.Type == reflect.TypeFor[*metav1.Time]() {
+			continue // upstream's documents lack what is no simple type
 		}
 		out = append(out, parameter{name, "query", kindOf(f.Type), docs[name]})
 	}
@@ -65,8 +67,8 @@ func kindOf(t reflect.Type) string {
 	return "string"
 }
 
-// merge appends the lists to out, each name once.
-func merge(out []parameter, lists ...[]parameter) []parameter {
+// merge joins lists, each name once.
+func merge(lists ...[]parameter) (out []parameter) {
 	for _, list := range lists {
 		for _, p := range list {
 			if !slices.ContainsFunc(out, func(o parameter) bool { return o.name == p.name && o.in == p.in }) {

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/kube-openapi/pkg/builder3/util"
-	"k8s.io/kube-openapi/pkg/common"
+	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
-	"clipper/internal/apiserver/openapi/gen/definitions"
 	"clipper/internal/scheme"
 )
 
@@ -17,20 +16,17 @@ const (
 	actionExtension = "x-kubernetes-action"
 )
 
-// reference returns what turns a model's name into a reference to it.
-func reference(prefix string) common.ReferenceCallback {
-	return func(name string) spec.Ref { return spec.MustCreateRef(prefix + name) }
-}
-
 // extensionOf is a kind as extensions write it.
 func extensionOf(gvk schema.GroupVersionKind) map[string]any {
 	return map[string]any{"group": gvk.Group, "kind": gvk.Kind, "version": gvk.Version}
 }
 
 // modelKinds tells which kinds a model stands for.
-func modelKinds(t *scheme.Table) map[string][]any {
-	out := map[string][]any{}
-	add := func(model string, gvk schema.GroupVersionKind) { out[model] = append(out[model], extensionOf(gvk)) }
+type modelKinds map[string][]schema.GroupVersionKind
+
+func kindsOf(t *scheme.Table) modelKinds {
+	out := modelKinds{}
+	add := func(model string, gvk schema.GroupVersionKind) { out[model] = append(out[model], gvk) }
 	subresources := map[schema.GroupVersionKind]bool{}
 	for _, r := range t.Resources() {
 		gvk := r.GroupVersionKind()
@@ -46,73 +42,61 @@ func modelKinds(t *scheme.Table) map[string][]any {
 			add(model(t.NewObject(s.Kind)), s.Kind)
 		}
 	}
-	core := schema.GroupVersion{Version: "v1"}
 	for _, k := range []string{"APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status"} {
-		add(metaModel+k, core.WithKind(k))
+		add(metaModel+k, schema.GroupVersionKind{Version: "v1", Kind: k})
 	}
-	for _, g := range t.Groups() {
-		for _, v := range g.Versions {
-			add(metaModel+"DeleteOptions", schema.GroupVersionKind{Group: g.Name, Version: v, Kind: "DeleteOptions"})
-			add(metaModel+"WatchEvent", schema.GroupVersionKind{Group: g.Name, Version: v, Kind: "WatchEvent"})
+	for _, k := range []string{"DeleteOptions", "WatchEvent"} {
+		for _, gv := range knownVersions() {
+			add(metaModel+k, gv.WithKind(k))
 		}
 	}
 	return out
 }
 
-// schemas returns the definitions of the named models and of all that they are
-// made of.
-type schemas struct {
-	all   map[string]common.OpenAPIDefinition
-	kinds map[string][]any
-	// finish makes a definition ready for the version of OpenAPI.
-	finish func(spec.Schema) spec.Schema
-	used   map[string]*spec.Schema
+// knownVersions are all that the published types know, served or not, in order.
+func knownVersions() []schema.GroupVersion {
+	out := []schema.GroupVersion{
+		// These are in no client's scheme.
+		{Group: "admission.k8s.io", Version: "v1"}, {Group: "admission.k8s.io", Version: "v1beta1"},
+		{Group: "apiextensions.k8s.io", Version: "v1"}, {Group: "apiextensions.k8s.io", Version: "v1beta1"},
+		{Group: "apiregistration.k8s.io", Version: "v1"}, {Group: "apiregistration.k8s.io", Version: "v1beta1"},
+		{Group: "imagepolicy.k8s.io", Version: "v1alpha1"},
+	}
+	for gvk := range clientscheme.Scheme.AllKnownTypes() {
+		if gvk.Kind == "DeleteOptions" {
+			out = append(out, gvk.GroupVersion())
+		}
+	}
+	slices.SortFunc(out, func(a, b schema.GroupVersion) int {
+		if c := strings.Compare(a.Group, b.Group); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Version, b.Version)
+	})
+	return out
 }
 
-func newSchemas(t *scheme.Table, prefix string, finish func(spec.Schema) spec.Schema) *schemas {
-	return &schemas{
-		all: definitions.GetOpenAPIDefinitions(reference(prefix)), kinds: modelKinds(t), finish: finish, used: map[string]*spec.Schema{},
+// named returns what names a definition and says which kinds it is of. For the
+// document of one group version, what every version has is said of that alone.
+func (m modelKinds) named(gv *schema.GroupVersion) func(name string) (string, spec.Extensions) {
+	return func(name string) (string, spec.Extensions) {
+		var list []any
+		for _, gvk := range m[name] {
+			core := gvk.Group == "" && gvk.Version == "v1"
+			if gv == nil || !withKinds(name) || core || gvk.GroupVersion() == *gv {
+				list = append(list, extensionOf(gvk))
+			}
+		}
+		if list == nil {
+			return name, nil
+		}
+		return name, spec.Extensions{kindExtension: list}
 	}
 }
 
-func (s *schemas) use(model string) {
-	if model == "" || s.used[model] != nil {
-		return
-	}
-	d, ok := s.all[model]
-	if !ok {
-		panic("no definition of " + model)
-	}
-	schema := s.finish(d.Schema)
-	if kinds := s.kinds[model]; kinds != nil {
-		schema.AddExtension(kindExtension, kinds)
-	}
-	s.used[model] = &schema
-	for _, dependency := range d.Dependencies {
-		s.use(dependency)
-	}
-}
-
-// finishV3 wraps references that have something beside them, which version 3.0
-// does not allow.
-func finishV3(in spec.Schema) spec.Schema {
-	out := in
-	out.VendorExtensible.Extensions = copyExtensions(in.Extensions, common.ExtensionV2Schema)
-	return *util.WrapRefs(&out)
-}
-
-// finishV2 takes the form that a definition has in version 2, without defaults,
-// which its clients never had.
-func finishV2(in spec.Schema) spec.Schema {
-	if v2, ok := in.Extensions[common.ExtensionV2Schema].(spec.Schema); ok {
-		in = v2
-	}
-	return pruneDefaults(in)
-}
-
+// pruneDefaults leaves out defaults, which clients of version 2 never had.
 func pruneDefaults(s spec.Schema) spec.Schema {
 	s.Default = nil
-	s.VendorExtensible.Extensions = copyExtensions(s.Extensions)
 	if s.Properties != nil {
 		properties := make(map[string]spec.Schema, len(s.Properties))
 		for name, p := range s.Properties {
@@ -129,23 +113,4 @@ func pruneDefaults(s spec.Schema) spec.Schema {
 		s.AdditionalProperties = &spec.SchemaOrBool{Allows: s.AdditionalProperties.Allows, Schema: &more}
 	}
 	return s
-}
-
-// copyExtensions leaves the original alone, since definitions share theirs.
-func copyExtensions(in spec.Extensions, drop ...string) spec.Extensions {
-	var out spec.Extensions
-	for k, v := range in {
-		dropped := false
-		for _, d := range drop {
-			dropped = dropped || strings.EqualFold(k, d)
-		}
-		if dropped {
-			continue
-		}
-		if out == nil {
-			out = spec.Extensions{}
-		}
-		out[k] = v
-	}
-	return out
 }
