@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"clipper/internal/scheme"
 
@@ -151,10 +153,27 @@ func (q *request) manager() string {
 		return m
 	}
 	agent, _, _ := strings.Cut(q.r.Header.Get("User-Agent"), "/")
-	if len(agent) > 128 {
-		agent = agent[:128]
+	return printable(agent, longestManager)
+}
+
+// printable returns the text without what cannot be printed, and not longer
+// than most bytes.
+func printable(s string, most int) string {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(s) <= most && strings.IndexFunc(s, odd) < 0 {
+		return s
 	}
-	return agent
+	var b strings.Builder
+	for _, r := range s {
+		if odd(r) {
+			continue
+		}
+		if b.Len()+utf8.RuneLen(r) > most {
+			break
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // warn adds warnings to the answer's headers, as RFC 7234 writes them.

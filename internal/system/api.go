@@ -179,8 +179,7 @@ func (p *process) server() (*api, error) {
 	}
 	a.as = func(name string, groups ...string) *rest.Config {
 		groups = append(groups[:len(groups):len(groups)], auth.Authenticated)
-		agent := name[strings.LastIndexByte(name, ':')+1:]
-		return client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, agent)
+		return client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, program(name))
 	}
 	if err := p.tokens(a); err != nil {
 		return nil, err
@@ -271,4 +270,16 @@ func (p *process) versionInfo() version.Info {
 		Major: major, Minor: minor, GitVersion: p.version + "+clipper", GitTreeState: "clean",
 		GoVersion: goruntime.Version(), Compiler: goruntime.Compiler, Platform: goruntime.GOOS + "/" + goruntime.GOARCH,
 	}
+}
+
+// program is what owners of fields call the component that writes as a user:
+// upstream's name of it.
+func program(user string) string {
+	switch {
+	case strings.HasPrefix(user, "system:node:"):
+		return "kubelet"
+	case strings.HasPrefix(user, "system:serviceaccount:kube-system:"):
+		return "kube-controller-manager"
+	}
+	return user[strings.LastIndexByte(user, ':')+1:]
 }
