@@ -29,6 +29,8 @@ type class struct {
 	terms *podTerms
 	// coupled pods have verdicts on a node that depend on other nodes.
 	coupled bool
+	// claims: the pods have volumes that must be bound.
+	claims bool
 
 	ranking *ranking
 	// pods of the class that the queue holds.
@@ -52,7 +54,8 @@ func newClass(pod *v1.Pod, key string) *class {
 		terms:       podTermsOf(pod),
 		waiting:     itemHeap{less: before},
 	}
-	c.coupled = c.terms != nil || len(spec.TopologySpreadConstraints) > 0
+	c.claims = hasClaims(pod)
+	c.coupled = c.terms != nil || c.claims || len(spec.TopologySpreadConstraints) > 0
 	c.selectsNodes = len(spec.NodeSelector) > 0
 	if a := spec.Affinity; a != nil && a.NodeAffinity != nil {
 		c.selectsNodes = c.selectsNodes || a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil
@@ -81,11 +84,8 @@ func newClass(pod *v1.Pod, key string) *class {
 func classKey(b []byte, pod *v1.Pod) []byte {
 	spec := &pod.Spec
 	b = appendString(b, spec.NodeName)
-	if neverPreempts(pod) {
-		b = append(b, 1)
-	} else {
-		b = append(b, 0)
-	}
+	b = appendBool(b, neverPreempts(pod))
+	b = appendBool(b, hasClaims(pod))
 	b = appendLabels(b, spec.NodeSelector)
 	b = binary.AppendUvarint(b, uint64(len(spec.Tolerations)))
 	for i := range spec.Tolerations {
@@ -121,6 +121,13 @@ func classKey(b []byte, pod *v1.Pod) []byte {
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendBool(b []byte, is bool) []byte {
+	if is {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 func appendLabels(b []byte, labels map[string]string) []byte {
@@ -159,11 +166,7 @@ func appendContainers(b []byte, containers []v1.Container) []byte {
 		b = appendString(b, c.Image)
 		b = appendAmounts(b, c.Resources.Requests)
 		restarts := c.RestartPolicy != nil && *c.RestartPolicy == v1.ContainerRestartPolicyAlways
-		if restarts {
-			b = append(b, 1)
-		} else {
-			b = append(b, 0)
-		}
+		b = appendBool(b, restarts)
 		for j := range c.Ports {
 			if p := &c.Ports[j]; p.HostPort > 0 {
 				b = binary.AppendUvarint(b, uint64(p.HostPort))

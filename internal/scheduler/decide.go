@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -30,6 +31,9 @@ func (s *Scheduler) scheduleOne(ctx context.Context) bool {
 		s.refuse(ctx, it, why, now)
 		return true
 	}
+	if s.bindVolumes(ctx, it, n) {
+		return true
+	}
 	it.at = binding
 	s.index.place(it.pod, n.name, it.class.load, it.class.terms, true)
 	s.nominate(it, "")
@@ -47,7 +51,7 @@ func (s *Scheduler) refuse(ctx context.Context, it *item, why diagnosis, now tim
 	text := why.text
 	var room *candidate
 	vain := noNodes
-	if len(s.index.nodes) > 0 {
+	if why.failures != nil {
 		if room, vain = s.preempt(it, why.failures); room == nil {
 			text += " " + noClaims + ", preemption: " + vain
 		}
@@ -67,13 +71,22 @@ func (s *Scheduler) refuse(ctx context.Context, it *item, why diagnosis, now tim
 // diagnosis is why a pod fits no node: in words, and by position of the node.
 type diagnosis struct {
 	text string
-	// failures are valid until the next decision.
+	// failures are valid until the next decision; nil if no node was looked at.
 	failures []*failure
 }
 
 // decide returns the node for a pod, or why it fits none.
 func (s *Scheduler) decide(it *item) (*node, diagnosis) {
-	c := it.class
+	c, nodes := it.class, len(s.index.nodes)
+	if nodes == 0 {
+		return nil, diagnosis{text: noNodes}
+	}
+	if it.claims = false; c.claims {
+		if why := s.volumes.of(it.pod).why; why != "" {
+			it.claims = true
+			return nil, diagnosis{text: fmt.Sprintf("0/%d nodes are available: %s. %s", nodes, why, afterVolumes)}
+		}
+	}
 	it.coupled = c.coupled || s.matched(it.pod)
 	if it.coupled {
 		return s.decideCoupled(it)

@@ -33,6 +33,8 @@ type stubClient struct {
 	event   func(*eventsv1.Event)
 	patched func(name string, patch []byte)
 	deleted func(namespace, name string) error
+	// stored is told what was written of claims and volumes.
+	stored func(what string)
 }
 
 func (c *stubClient) CoreV1() typedcorev1.CoreV1Interface       { return stubCore{c: c} }
@@ -44,6 +46,35 @@ type stubCore struct {
 }
 
 func (s stubCore) Pods(ns string) typedcorev1.PodInterface { return stubPods{c: s.c, ns: ns} }
+
+func (s stubCore) PersistentVolumeClaims(ns string) typedcorev1.PersistentVolumeClaimInterface {
+	return stubClaims{c: s.c, ns: ns}
+}
+
+func (s stubCore) PersistentVolumes() typedcorev1.PersistentVolumeInterface {
+	return stubVolumes{c: s.c}
+}
+
+type stubClaims struct {
+	typedcorev1.PersistentVolumeClaimInterface
+	c  *stubClient
+	ns string
+}
+
+func (s stubClaims) Patch(_ context.Context, name string, _ types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*v1.PersistentVolumeClaim, error) {
+	s.c.stored("claim " + s.ns + "/" + name + " " + string(data))
+	return nil, nil
+}
+
+type stubVolumes struct {
+	typedcorev1.PersistentVolumeInterface
+	c *stubClient
+}
+
+func (s stubVolumes) Update(_ context.Context, v *v1.PersistentVolume, _ metav1.UpdateOptions) (*v1.PersistentVolume, error) {
+	s.c.stored("volume " + v.Name + " for " + v.Spec.ClaimRef.Namespace + "/" + v.Spec.ClaimRef.Name)
+	return v, nil
+}
 
 type stubPods struct {
 	typedcorev1.PodInterface
@@ -249,6 +280,7 @@ type api struct {
 	events   []string
 	patches  []string
 	deletes  []string
+	writes   []string
 	refuse   error
 }
 
@@ -275,6 +307,11 @@ func newAPI() *api {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.patches = append(a.patches, name+" "+string(patch))
+	}
+	a.stored = func(what string) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.writes = append(a.writes, what)
 	}
 	a.deleted = func(ns, name string) error {
 		a.mu.Lock()

@@ -82,8 +82,9 @@ func profile() []plugin {
 	}
 }
 
-func clusterProfile() []clusterPlugin {
+func clusterProfile(v *volumes) []clusterPlugin {
 	return []clusterPlugin{
+		v.plugin(),
 		podTopologySpread(),
 		interPodAffinity(),
 	}

@@ -39,7 +39,9 @@ type item struct {
 	pos      int
 	// coupled is set while the pod's verdicts depend on other nodes.
 	coupled bool
-	report  report
+	// claims is set while the pod waits for claims to be bound.
+	claims bool
+	report report
 	// nominated is the node where room is being made for the pod, told the one
 	// that the API was last told of.
 	nominated, told string
@@ -56,7 +58,9 @@ type queue struct {
 	// again whatever changes.
 	waiting map[*class]struct{}
 	coupled map[*item]struct{}
-	seq     uint64
+	// claimants wait for claims to be bound.
+	claimants map[*item]struct{}
+	seq       uint64
 }
 
 func newQueue() *queue {
@@ -67,6 +71,8 @@ func newQueue() *queue {
 		delayed: itemHeap{less: readier},
 		waiting: map[*class]struct{}{},
 		coupled: map[*item]struct{}{},
+
+		claimants: map[*item]struct{}{},
 	}
 }
 
@@ -139,9 +145,12 @@ func (q *queue) push(it *item, to place) {
 	case active, backoff, delayed:
 		heap.Push(q.heap(to), it)
 	case waiting:
-		if it.coupled {
+		switch {
+		case it.claims:
+			q.claimants[it] = struct{}{}
+		case it.coupled:
 			q.coupled[it] = struct{}{}
-		} else {
+		default:
 			heap.Push(&it.class.waiting, it)
 			q.waiting[it.class] = struct{}{}
 		}
@@ -154,6 +163,10 @@ func (q *queue) take(it *item) {
 	case active, backoff, delayed:
 		heap.Remove(q.heap(it.at), it.pos)
 	case waiting:
+		if _, ok := q.claimants[it]; ok {
+			delete(q.claimants, it)
+			break
+		}
 		if _, ok := q.coupled[it]; ok {
 			delete(q.coupled, it)
 			break
@@ -246,6 +259,15 @@ func (q *queue) settle(it *item, next bool, now time.Time) {
 func (q *queue) wakeCoupled(now time.Time) {
 	for it := range q.coupled {
 		q.wake(it, delayed, now)
+	}
+}
+
+// wakeClaimants has the pods tried again that wait for claims.
+func (q *queue) wakeClaimants(now time.Time, which func(*v1.Pod) bool) {
+	for it := range q.claimants {
+		if which(it.pod) {
+			q.wake(it, backoff, now)
+		}
 	}
 }
 

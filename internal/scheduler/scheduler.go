@@ -53,6 +53,7 @@ type Scheduler struct {
 	namespaces corelisters.NamespaceLister
 	// disruptionBudgets are looked at when pods must go to make room.
 	disruptionBudgets policylisters.PodDisruptionBudgetLister
+	volumes           *volumes
 	synced            []cache.DoneChecker
 	ready             chan struct{}
 	wake              chan struct{}
@@ -88,6 +89,7 @@ func New(c Config) *Scheduler {
 	if c.Binders == 0 {
 		c.Binders = 64
 	}
+	vols := newVolumes(c.Informers)
 	core, budgets := c.Informers.Core().V1(), c.Informers.Policy().V1().PodDisruptionBudgets()
 	s := &Scheduler{
 		client:     c.Client,
@@ -99,11 +101,12 @@ func New(c Config) *Scheduler {
 		namespaces: core.Namespaces().Lister(),
 
 		disruptionBudgets: budgets.Lister(),
+		volumes:           vols,
 
 		ready:   make(chan struct{}),
 		wake:    make(chan struct{}, 1),
 		plugins: profile(),
-		cluster: clusterProfile(),
+		cluster: clusterProfile(vols),
 		index:   newIndex(),
 		queue:   newQueue(),
 
@@ -135,6 +138,18 @@ func New(c Config) *Scheduler {
 			}
 		},
 	})
+	s.follow(core.PersistentVolumeClaims().Informer(), cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(obj any) { s.onClaim(obj.(*v1.PersistentVolumeClaim)) },
+		UpdateFunc: func(_, obj any) { s.onClaim(obj.(*v1.PersistentVolumeClaim)) },
+		DeleteFunc: func(obj any) { deleted(obj, s.onClaim) },
+	})
+	for _, informer := range []cache.SharedIndexInformer{core.PersistentVolumes().Informer(), c.Informers.Storage().V1().StorageClasses().Informer()} {
+		s.follow(informer, cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { s.onVolumes() },
+			UpdateFunc: func(any, any) { s.onVolumes() },
+			DeleteFunc: func(any) { s.onVolumes() },
+		})
+	}
 	s.synced = append(s.synced, budgets.Informer().HasSyncedChecker())
 	return s
 }
@@ -232,6 +247,7 @@ func (s *Scheduler) onNodeGone(obj *v1.Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.index.removeNode(obj.Name)
+	s.queue.wakeClaimants(s.clock.Now(), func(*v1.Pod) bool { return true })
 	s.helps(nil)
 }
 
