@@ -11,8 +11,10 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,6 +73,10 @@ func resourceOf(o runtime.Object) schema.GroupResource {
 		return nodes
 	case *authenticationv1.TokenRequest:
 		return serviceAccounts
+	case *storagev1.StorageClass:
+		return storageClasses
+	case *networkingv1.IngressClass:
+		return ingressClasses
 	}
 	panic("unknown kind")
 }

@@ -59,7 +59,10 @@ func New(c Config) *Chain {
 		TaintNodesByCondition{},
 		&Priority{c.Objects},
 		DefaultTolerationSeconds{},
+		&DefaultStorageClass{c.Objects},
+		&PersistentVolumeClaimResize{c.Objects},
 		&RuntimeClass{c.Objects},
+		&DefaultIngressClass{c.Objects},
 		NewResourceQuota(c.Objects, c.Clock),
 	)
 }

@@ -20,6 +20,9 @@ var (
 	resourceQuotas  = schema.GroupResource{Resource: "resourcequotas"}
 	claims          = schema.GroupResource{Resource: "persistentvolumeclaims"}
 	priorityClasses = schema.GroupResource{Group: "scheduling.k8s.io", Resource: "priorityclasses"}
+	storageClasses  = schema.GroupResource{Group: "storage.k8s.io", Resource: "storageclasses"}
+	ingresses       = schema.GroupResource{Group: "networking.k8s.io", Resource: "ingresses"}
+	ingressClasses  = schema.GroupResource{Group: "networking.k8s.io", Resource: "ingressclasses"}
 	runtimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
 )
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/apiserver/strategy"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,9 @@ func (s *Server) bootstrap(ctx context.Context) error {
 			s.services.mark(e.Object.(*corev1.Service))
 			return true
 		})
+		if err := s.services.repair(services); err != nil {
+			return err
+		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, name := range []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, metav1.NamespaceDefault} {
@@ -42,7 +46,13 @@ func (s *Server) bootstrap(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("create the default namespaces: %w", err)
 	}
-	return s.ensureOwn(ctx)
+	g, gctx = errgroup.WithContext(ctx)
+	for _, f := range []func(context.Context) error{
+		s.ensureOwn, s.ensurePriorityClasses, s.ensureServiceCIDR, s.ensureAPIServices,
+	} {
+		g.Go(func() error { return f(gctx) })
+	}
+	return g.Wait()
 }
 
 // ensureOwn creates the `kubernetes` Service and its endpoints, or corrects them.
@@ -69,6 +79,19 @@ func (s *Server) ensure(ctx context.Context, resource, group string, want runtim
 	if k == nil {
 		return nil
 	}
+	return s.ensureKind(ctx, k, want, same)
+}
+
+// ensureWhole is ensure for an object that comes with its status.
+func (s *Server) ensureWhole(ctx context.Context, resource, group string, want runtime.Object) error {
+	k := s.byName[schema.GroupResource{Group: group, Resource: resource}]
+	if k == nil {
+		return nil
+	}
+	return s.ensureKind(ctx, &kind{row: k.row, cache: k.cache, strategy: &strategy.Strategy{}}, want, nil)
+}
+
+func (s *Server) ensureKind(ctx context.Context, k *kind, want runtime.Object, same func(want, have runtime.Object) bool) error {
 	m := want.(metav1.Object)
 	w := &write{Server: s, ctx: ctx, kind: k, namespace: m.GetNamespace(), name: m.GetName(), user: self, manager: "kube-apiserver"}
 	have := k.cache.Get(w.key())

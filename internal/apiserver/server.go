@@ -250,6 +250,7 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("apiserver: %w", err)
 		}
 		s.services, k.begin, k.release = a, a.begin, a.release
+		s.wireAddresses()
 	}
 	if k := s.byName[schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}]; k != nil {
 		k.stamp = stampRequest

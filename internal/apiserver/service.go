@@ -26,6 +26,10 @@ type serviceAllocator struct {
 	cidr  netip.Prefix
 	ips   *allocate.Range
 	ports *allocate.Range
+	// byHand are the addresses that users made objects of; shown, if set, are
+	// the objects that show the Services'.
+	byHand map[int]bool
+	shown  *addresses
 }
 
 func newServiceAllocator(cidr netip.Prefix, firstPort, lastPort int32, r rand.Source) (*serviceAllocator, error) {
@@ -40,7 +44,7 @@ func newServiceAllocator(cidr netip.Prefix, firstPort, lastPort int32, r rand.So
 	if err != nil {
 		return nil, err
 	}
-	return &serviceAllocator{cidr: cidr.Masked(), ips: ips, ports: ports}, nil
+	return &serviceAllocator{cidr: cidr.Masked(), ips: ips, ports: ports, byHand: map[int]bool{}}, nil
 }
 
 // first is the address of the `kubernetes` Service.
@@ -104,9 +108,11 @@ func (a *serviceAllocator) mark(s *corev1.Service) {
 
 // release frees what a Service had that is gone.
 func (a *serviceAllocator) release(o runtime.Object) {
+	svc := o.(*corev1.Service)
+	ips, ports := a.held(svc)
+	a.show(svc, ips, nil) // before another Service may get them
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ips, ports := a.held(o.(*corev1.Service))
 	a.free(ips, ports)
 }
 
@@ -143,13 +149,17 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	// The object is shared once it is stored, but not changed.
 	hasIPs, hasPorts := a.held(svc)
 	return func(err error) {
+		gone := without(hadIPs, hasIPs)
+		if err == nil {
+			a.show(svc, gone, t.ips)
+		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if err != nil {
 			a.free(t.ips, t.ports)
 			return
 		}
-		a.free(without(hadIPs, hasIPs), without(hadPorts, hasPorts))
+		a.free(gone, without(hadPorts, hasPorts))
 	}, nil
 }
 

@@ -41,7 +41,7 @@ func kinds() map[schema.GroupResource]*rules {
 		"customresourcedefinitions": none,
 	})
 	group("apiregistration.k8s.io", map[string]*rules{
-		"apiservices": none,
+		"apiservices": apiServiceRules,
 	})
 	group("apps", map[string]*rules{
 		"controllerrevisions": controllerRevisionRules,
