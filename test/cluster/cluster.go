@@ -201,12 +201,15 @@ func (c *Cluster) Client() kubernetes.Interface {
 func (c *Cluster) Node() string { return c.Name + "-1" }
 
 func (c *Cluster) dumpLog() {
-	data, err := os.ReadFile(filepath.Join("/var/lib/clipper", c.Name, c.Node(), "clipper.log"))
-	if err != nil {
-		return
+	logs, _ := filepath.Glob(filepath.Join("/var/lib/clipper", c.Name, "*", "clipper.log"))
+	for _, file := range logs {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		const most = 16 << 10
+		c.t.Logf("%s ends with:\n%s", file, data[max(0, len(data)-most):])
 	}
-	const most = 16 << 10
-	c.t.Logf("the node's log ends with:\n%s", data[max(0, len(data)-most):])
 }
 
 // KillServer sends SIGKILL to the node's own process, and leaves its
@@ -216,9 +219,13 @@ func (c *Cluster) KillServer() { c.kill("server") }
 // KillAll sends SIGKILL to every process of the node.
 func (c *Cluster) KillAll() { c.kill("") }
 
-func (c *Cluster) kill(part string) {
+func (c *Cluster) kill(part string) { c.KillNode(c.Node(), part) }
+
+// KillNode sends SIGKILL to the processes of a node that are in a part of its
+// cgroup: its own in "server", all in "".
+func (c *Cluster) KillNode(node, part string) {
 	c.t.Helper()
-	if cgroup.Kill(c.t, filepath.Join(c.Name, c.Node(), part)) == 0 {
-		c.t.Fatalf("the node has no process in %q to kill", part)
+	if cgroup.Kill(c.t, filepath.Join(c.Name, node, part)) == 0 {
+		c.t.Fatalf("node %s has no process in %q to kill", node, part)
 	}
 }

@@ -24,10 +24,18 @@ func (c *Cluster) bridge() string {
 	if len(prefix)+len(c.Name) <= 15 {
 		return prefix + c.Name
 	}
+	return fmt.Sprintf("%s%08x", prefix, c.hash())
+}
+
+func (c *Cluster) hash() uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(c.Name))
-	return fmt.Sprintf("%s%08x", prefix, h.Sum32())
+	return h.Sum32()
 }
+
+// port returns the name of a node's port of the bridge. The bridge's own name
+// would not fit into it, and its beginning is another cluster's too.
+func (c *Cluster) port(node string) string { return fmt.Sprintf("clp%08x-%d", c.hash(), c.index(node)) }
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
@@ -109,7 +117,7 @@ func (c *Cluster) attach(node string, netns *os.File) error {
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = fmt.Sprintf("%.11s-%d", c.bridge(), c.index(node))
+	attrs.Name = c.port(node)
 	attrs.MasterIndex = br.Attrs().Index
 	veth := &netlink.Veth{
 		LinkAttrs: attrs, PeerName: "eth0",
