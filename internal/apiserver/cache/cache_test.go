@@ -574,3 +574,25 @@ func TestCrowd(t *testing.T) {
 		t.Errorf("told of %d events, not 5", told)
 	}
 }
+
+// TestInitialEndsBeforeEvents: the end of what existed is told before what
+// came later, also if nothing existed.
+func TestInitialEndsBeforeEvents(t *testing.T) {
+	f := newFixture(t, clock.RealClock{})
+	w, err := f.r.Watch(t.Context(), f.r.Select("", nil, nil), cache.WatchOptions{Initial: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	at := f.write(pod("a", "", ""), "a", 0, true)
+	buf, bell, err := w.Next(nil)
+	if len(buf) > 0 || bell != nil || err != nil {
+		t.Fatalf("%d events, %v", len(buf), err)
+	}
+	if end := w.InitialDone(); end == 0 || end >= at {
+		t.Errorf("what existed is of revision %d, and the write of %d", end, at)
+	}
+	if buf, _, err = w.Next(nil); len(buf) != 1 || buf[0].Entry.Revision != at || err != nil {
+		t.Errorf("%d events, %v", len(buf), err)
+	}
+}

@@ -115,13 +115,14 @@ func (w *Watcher) Close() {
 	}
 }
 
-// Next appends to buf what happened since the last call. When that is nothing,
-// the channel is closed as soon as Next is worth another call. An error
-// (Expired) ends the watch.
+// Next appends to buf what happened since the last call. When there is nothing
+// more, it returns a channel that is closed as soon as Next is worth another
+// call; without one it is at once. An error (Expired) ends the watch.
 func (w *Watcher) Next(buf []Delivery) ([]Delivery, <-chan struct{}, error) {
 	n := len(buf)
 	if w.snapshot != nil {
-		if buf = w.state(buf); len(buf) > n {
+		// Where that ends is told by itself: what comes after is no part of it.
+		if buf = w.state(buf); len(buf) > n || w.snapshot == nil {
 			return buf, nil, nil
 		}
 	}
