@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -338,7 +339,8 @@ func drain(ctx context.Context, r rest.Interface) error {
 		return err
 	}
 	defer body.Close()
-	n, err := io.Copy(io.Discard, body)
+	// A large buffer, so that what reading costs the machine both share is little.
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, body, make([]byte, 256<<10))
 	if n < listed*1024 {
 		return fmt.Errorf("the list holds only %d bytes", n)
 	}
@@ -346,7 +348,8 @@ func drain(ctx context.Context, r rest.Interface) error {
 }
 
 // watches counts the events that reach 100 watchers while a few clients write.
-// The watchers read bytes and count frames; they decode nothing.
+// The watchers read bytes and count frames; they decode nothing. One of them
+// also looks how long after a write's answer its event comes.
 func watches(ctx context.Context, c *cluster) ([]figure, error) {
 	const watchers, perWriter, writing = 100, 150, 10
 	ctx, cancel := context.WithCancel(ctx)
@@ -358,7 +361,9 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	for range watchers {
+	var mu sync.Mutex
+	acked, came := map[string]time.Time{}, map[string]time.Time{}
+	for i := range watchers {
 		client, err := kubernetes.NewForConfig(cfg)
 		if err != nil {
 			return nil, err
@@ -368,11 +373,28 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
+		in, looked := io.Reader(body), func() {}
+		if i == 0 {
+			r, w := io.Pipe()
+			in, looked = io.TeeReader(body, w), func() { w.Close() }
+			go func() {
+				for lines := bufio.NewScanner(r); lines.Scan(); {
+					if _, after, ok := strings.Cut(lines.Text(), `"name":"`); ok {
+						name, _, _ := strings.Cut(after, `"`)
+						mu.Lock()
+						came[name] = time.Now()
+						mu.Unlock()
+					}
+				}
+				_, _ = io.Copy(io.Discard, r)
+			}()
+		}
 		go func() {
 			defer body.Close()
+			defer looked()
 			buf := make([]byte, 64<<10)
 			for {
-				n, err := body.Read(buf)
+				n, err := in.Read(buf)
 				frames := int64(0)
 				for _, b := range buf[:n] { // a JSON event is a line
 					if b == '\n' {
@@ -403,13 +425,17 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 	for i, client := range clients {
 		wg.Go(func() {
 			for j := range perWriter {
+				name := fmt.Sprintf("e-%d-%d", i, j)
 				_, errs[i] = client.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
-					ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("e-%d-%d", i, j), Labels: map[string]string{"watch": "yes"}},
+					ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"watch": "yes"}},
 					Data:       map[string]string{"k": kib},
 				}, metav1.CreateOptions{})
 				if errs[i] != nil {
 					return
 				}
+				mu.Lock()
+				acked[name] = time.Now()
+				mu.Unlock()
 			}
 		})
 	}
@@ -424,8 +450,15 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 	}
 	took := time.Since(begin)
 	now, _ := cpu(c.pids())
+	var late []float64
+	mu.Lock()
+	for name, at := range came {
+		late = append(late, max(0, at.Sub(acked[name]).Seconds()*1000))
+	}
+	mu.Unlock()
 	return []figure{
 			{Name: "watch events to 100 watchers", Unit: "/s", Value: total / took.Seconds()},
+			{Name: "watch events, after the write's answer, p99", Unit: "ms", Value: quantile(late, 0.99)},
 			{Name: "watch events, the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / total},
 		},
 		clients[0].CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "watch=yes"})

@@ -83,7 +83,8 @@ func play(t *testing.T, c *cluster.Cluster, disturb func(down func() (back func(
 	} {
 		watching.Go(func() { r.Watch(ctx, 100+i, how, last) })
 	}
-	for begin := time.Now(); time.Since(begin) < d && ctx.Err() == nil; {
+	begin := time.Now()
+	for rounds := 0; (rounds < 4 || time.Since(begin) < d) && ctx.Err() == nil; rounds++ {
 		var round sync.WaitGroup
 		for i := range 6 {
 			round.Go(func() { r.Write(ctx, i, 150, keys) })
@@ -187,18 +188,20 @@ func faults(t *testing.T, good *history.History) {
 		return nil
 	}
 	op := func(h *history.History, fits func(*history.Op) bool) *history.Op {
-		for i := len(h.Ops) / 2; i < len(h.Ops); i++ {
-			if fits(&h.Ops[i]) {
-				return &h.Ops[i]
+		n := len(h.Ops)
+		for i := range n {
+			if o := &h.Ops[(n/2+i)%n]; fits(o) {
+				return o
 			}
 		}
 		t.Fatal("no call is of that kind")
 		return nil
 	}
 	list := func(h *history.History, fits func(*history.List) bool) *history.List {
-		for i := len(h.Lists) / 2; i < len(h.Lists); i++ {
-			if fits(&h.Lists[i]) {
-				return &h.Lists[i]
+		n := len(h.Lists)
+		for i := range n {
+			if l := &h.Lists[(n/2+i)%n]; fits(l) {
+				return l
 			}
 		}
 		t.Fatal("no list is of that kind")
@@ -248,14 +251,26 @@ func faults(t *testing.T, good *history.History) {
 			}
 		}, "no order explains"},
 		{"two updates from one revision succeed", func(h *history.History) {
-			o := op(h, func(o *history.Op) bool { return o.Outcome == history.Refused && o.Verb == "update" && o.Expect != 0 })
+			type from struct {
+				key      string
+				revision int64
+			}
+			succeeded := map[from]bool{}
+			for _, o := range h.Ops {
+				if written(&o) && o.Expect != 0 {
+					succeeded[from{o.Key, o.Expect}] = true
+				}
+			}
+			o := op(h, func(o *history.Op) bool {
+				return o.Outcome == history.Refused && o.Verb == "update" && succeeded[from{o.Key, o.Expect}]
+			})
 			o.Outcome, o.Got = history.Done, history.State{Value: o.Value, Revision: 1 << 40}
 		}, "no order explains"},
 		{"a revision is given twice", func(h *history.History) {
 			first := op(h, written)
 			second := op(h, func(o *history.Op) bool { return written(o) && o.Call > first.Return })
 			second.Got.Revision = first.Got.Revision
-		}, "after update"},
+		}, "had got"},
 		{"a list lacks an object", func(h *history.History) {
 			l := list(h, func(l *history.List) bool { return len(l.Items) > 1 })
 			for k := range l.Items {
