@@ -75,6 +75,9 @@ func TestBuiltInObjects(t *testing.T) {
 		t.Errorf("%v %v", r, err)
 	}
 	for _, g := range c.table.Groups() {
+		if g.Name == "apiregistration.k8s.io" {
+			continue // what says it is not said of
+		}
 		for _, v := range g.Versions {
 			path := "/apis/apiregistration.k8s.io/v1/apiservices/" + v + "." + g.Name
 			if err := k.Discovery().RESTClient().Get().AbsPath(path).Do(ctx).Error(); err != nil {
