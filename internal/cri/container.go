@@ -130,7 +130,9 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 	if err != nil {
 		return "", err
 	}
-	reply, err := r.client.Create(ctx, supervisor.CreateRequest{
+	// It is not called off half-way: what was made by then would stand in the way
+	// of the pod's end, which may be the reason for calling it off.
+	reply, err := r.client.Create(context.WithoutCancel(ctx), supervisor.CreateRequest{
 		ID:        c.id,
 		Spec:      raw,
 		LogPath:   logPath(s.config, config),
@@ -140,19 +142,24 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 	for _, note := range reply.Notes {
 		r.once(note)
 	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	var refused *supervisor.Error
+	if err != nil && !errors.As(err, &refused) {
+		r.forget(context.WithoutCancel(ctx), c.id)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.making = false
-	var refused *supervisor.Error
 	switch {
 	case err == nil:
-	case errors.As(err, &refused):
+	case refused != nil:
 		// What is wrong with the container is told at its start, where kubelets
 		// expect it: it has been created, and cannot run.
 		c.refused, err = refused, nil
 	default:
 		delete(r.containers, c.id)
-		go r.forget(context.WithoutCancel(ctx), c.id)
 		return "", fmt.Errorf("failed to create container: %w", err)
 	}
 	s.containers[c.id] = c

@@ -52,9 +52,11 @@ func (a *actor) startContainer(act lifecycle.Action) {
 			if errors.As(err, &se) {
 				reason = se.reason
 			}
-			if a.begin.Err() == nil {
-				k.events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: "+err.Error())
+			if a.begin.Err() != nil { // it was called off
+				s.StartFailed(k.Clock.Now(), c, i, "", "")
+				return
 			}
+			k.events.Pod(pod, c, v1.EventTypeWarning, "Failed", "Error: "+err.Error())
 			s.StartFailed(k.Clock.Now(), c, i, reason, err.Error())
 		}
 	})
