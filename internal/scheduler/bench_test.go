@@ -57,3 +57,44 @@ func BenchmarkDecide(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPreempt looks for room on 1,000 nodes with 30 pods each: where there
+// is some, where all pods are as important, and where none is without another's
+// priority; and for a pod with anti-affinity.
+func BenchmarkPreempt(b *testing.B) {
+	for _, c := range []struct {
+		name     string
+		priority int32
+		options  []podOption
+	}{
+		{"found", 100, nil},
+		{"equal", 10, nil},
+		{"too few below", 15, nil},
+		{"coupled", 100, []podOption{label("app", "web"), apart(podTerm_(v1.LabelHostname))}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s, _ := quick(b, &stubClient{})
+			for i := range 1000 {
+				name := fmt.Sprint("n", i)
+				s.onNode(newNode(name, allocatable(v1.ResourceCPU, "30")))
+				for j := range 30 {
+					priority := int32(10)
+					if j > 0 {
+						priority = 20
+					}
+					s.onPod(placedPod(fmt.Sprint("on", i, "-", j), name, priority, "1", label("app", "web")))
+				}
+			}
+			it := &item{}
+			pod := newPod("p", append([]podOption{withPriority(c.priority), requests(v1.ResourceCPU, "2")}, c.options...)...)
+			s.queue.set(pod, testTime)
+			it = s.queue.pop(testTime)
+			_, why := s.decide(it)
+			b.ReportAllocs()
+			for b.Loop() {
+				it.class.vain = vain{}
+				s.preempt(it, why)
+			}
+		})
+	}
+}

@@ -52,7 +52,7 @@ func (s *Scheduler) refuse(ctx context.Context, it *item, why diagnosis, now tim
 	var room *candidate
 	vain := noNodes
 	if why.failures != nil {
-		if room, vain = s.preempt(it, why.failures); room == nil {
+		if room, vain = s.preempt(it, why); room == nil {
 			text += " " + noClaims + ", preemption: " + vain
 		}
 	}
@@ -73,6 +73,8 @@ type diagnosis struct {
 	text string
 	// failures are valid until the next decision; nil if no node was looked at.
 	failures []*failure
+	// states are those of the plugins that looked at the whole cluster.
+	states []clusterState
 }
 
 // decide returns the node for a pod, or why it fits none.
@@ -161,7 +163,7 @@ func (r *ranking) diagnose(crowded map[*node]*failure, failures []*failure) diag
 		}
 	}
 	if crowded == nil && r.text != "" && r.textOf == r.seen {
-		return diagnosis{r.text, failures}
+		return diagnosis{r.text, failures, nil}
 	}
 	t := tally{nodes: len(r.entries)}
 	for _, f := range failures {
@@ -173,7 +175,7 @@ func (r *ranking) diagnose(crowded map[*node]*failure, failures []*failure) diag
 	if crowded == nil {
 		r.text, r.textOf = text, r.seen
 	}
-	return diagnosis{text, failures}
+	return diagnosis{text, failures, nil}
 }
 
 // decideCoupled looks at nodes until enough are found, and at all that they
@@ -201,7 +203,7 @@ func (s *Scheduler) decideCoupled(it *item) (*node, diagnosis) {
 		s.start = (s.start + looked) % len(nodes)
 	}
 	if len(found) == 0 {
-		return nil, diagnosis{t.String(), failures}
+		return nil, diagnosis{t.String(), failures, states}
 	}
 	scores := s.scores(c, found)
 	for i, state := range states {

@@ -49,20 +49,19 @@ type vain struct {
 }
 
 // preempt is DefaultPreemption: it looks for a node where a pod would fit if
-// pods of lower priority went. If there is none, it says why. The failures are
-// those of the filters, by position of the node.
-func (s *Scheduler) preempt(it *item, failures []*failure) (best *candidate, why string) {
+// pods of lower priority went. If there is none, it says why.
+func (s *Scheduler) preempt(it *item, d diagnosis) (best *candidate, why string) {
 	if neverPreempts(it.pod) {
 		return nil, policyNever
 	}
-	if s.roomIsMade(it, failures) {
+	if s.roomIsMade(it, d.failures) {
 		return nil, roomIsMade
 	}
 	c := it.class
 	if v := &c.vain; !it.coupled && v.text != "" && v.priority == it.priority && v.generation == s.index.generation {
 		return nil, v.text
 	}
-	best, why = s.bestCandidate(it, failures)
+	best, why = s.bestCandidate(it, d)
 	if best == nil && !it.coupled {
 		c.vain = vain{s.index.generation, it.priority, why}
 	}
@@ -109,8 +108,8 @@ func preempted(pod *v1.Pod) bool {
 // default (minCandidateNodesPercentage 10, minCandidateNodesAbsolute 100).
 func candidatesEnough(nodes int) int { return min(max(nodes/10, 100), nodes) }
 
-func (s *Scheduler) bestCandidate(it *item, failures []*failure) (*candidate, string) {
-	nodes := s.index.nodes
+func (s *Scheduler) bestCandidate(it *item, d diagnosis) (*candidate, string) {
+	nodes, failures := s.index.nodes, d.failures
 	var none, inVain failure = failure{preemptionName, []string{noVictims}, true}, failure{preemptionName, []string{noHelp}, true}
 	t := tally{nodes: len(nodes)}
 	var open []*node // where the going of pods may help
@@ -127,10 +126,6 @@ func (s *Scheduler) bestCandidate(it *item, failures []*failure) (*candidate, st
 	}
 	var best *candidate
 	found, kept := 0, 0 // candidates, and those that violate no budget
-	var states []clusterState
-	if it.coupled && len(open) > 0 {
-		states, _ = s.clusterStates(it.pod, it.class)
-	}
 	var budgets []budget
 	read := false
 	start := 0
@@ -147,7 +142,7 @@ func (s *Scheduler) bestCandidate(it *item, failures []*failure) (*candidate, st
 		if !read {
 			read, budgets = true, s.budgets()
 		}
-		c, f := s.victims(it, n, below, states, budgets)
+		c, f := s.victims(it, n, below, d.states, budgets)
 		if f != nil {
 			t.add(f)
 			continue

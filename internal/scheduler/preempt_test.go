@@ -329,7 +329,7 @@ func TestVictimsAreFewest(t *testing.T) {
 			return
 		}
 		before := view(s.index)
-		c, _ := s.preempt(it, why.failures)
+		c, _ := s.preempt(it, why)
 		if diff := cmp.Diff(before, view(s.index)); diff != "" {
 			rt.Fatalf("a trial left something behind: %s", diff)
 		}
