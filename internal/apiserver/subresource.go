@@ -1,16 +1,21 @@
 package apiserver
 
 import (
+	"fmt"
 	"net/http"
+	"sync"
 
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/apiserver/connect"
+	"clipper/internal/apiserver/strategy"
 	"clipper/internal/scheme"
+	"clipper/internal/scheme/ownership"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -90,6 +95,9 @@ func (q *request) scale(sub *scheme.Subresource) error {
 		}
 		return q.object(http.StatusOK, s.Get(e.Object))
 	}
+	if q.verb == "patch" {
+		return q.patchScale(sub, s)
+	}
 	o, err := scheme.ParseUpdateOptions(q.query)
 	if err != nil {
 		return err
@@ -102,61 +110,98 @@ func (q *request) scale(sub *scheme.Subresource) error {
 	if err != nil {
 		return err
 	}
-	var e *cache.Entry
-	err = q.withBody(func(body []byte) error {
-		wanted, err := q.scaler(sub, body, v)
-		if err != nil {
-			return err
-		}
-		e, _, err = w.update(func(old *cache.Entry) (runtime.Object, error) {
-			if old == nil {
-				return nil, w.notFound()
-			}
-			n, err := wanted(s.Get(old.Object))
-			if err != nil {
-				return nil, err
-			}
-			obj := old.Object.DeepCopyObject()
-			obj.(metav1.Object).SetResourceVersion(n.ResourceVersion)
-			s.Set(obj, n.Spec.Replicas)
-			return obj, nil
-		})
+	mt, err := bodyType(q.r.Header)
+	if err != nil {
 		return err
+	}
+	obj, warnings, err := q.decodeKind(sub.Kind, mt, v)
+	if err != nil {
+		return err
+	}
+	q.warn(warnings)
+	return q.rescale(w, s, func(*cache.Entry) (*autoscalingv1.Scale, []metav1.ManagedFieldsEntry, error) {
+		return obj.(*autoscalingv1.Scale), nil, nil
+	})
+}
+
+// decodeKind reads the body as an object of a subresource's own kind.
+func (q *request) decodeKind(kind schema.GroupVersionKind, mt scheme.MediaType, v scheme.Validation) (obj runtime.Object, warnings []string, err error) {
+	err = q.withBody(func(b []byte) error {
+		obj, warnings, err = q.Table.Decode(b, mt, kind, v)
+		return err
+	})
+	return obj, warnings, err
+}
+
+func (q *request) patchScale(sub *scheme.Subresource, s *strategy.Scale) error {
+	pt, ok := patchTypes[mediaType(q.r.Header)]
+	if !ok {
+		return unsupportedMedia(patchMedia)
+	}
+	o, err := scheme.ParsePatchOptions(q.query)
+	if err != nil {
+		return err
+	}
+	if err := checkPatch(&o, pt); err != nil {
+		return err
+	}
+	w, err := q.write(o.DryRun, &o)
+	if err != nil {
+		return err
+	}
+	v, err := scheme.ParseValidation(o.FieldValidation)
+	if err != nil {
+		return err
+	}
+	w.applied = pt == types.ApplyYAMLPatchType
+	return q.withBody(func(body []byte) error {
+		var tell sync.Once
+		return q.rescale(w, s, func(old *cache.Entry) (n *autoscalingv1.Scale, entries []metav1.ManagedFieldsEntry, err error) {
+			var warnings []string
+			if w.applied {
+				n, entries, warnings, err = q.ownership.ApplyScale(ownership.Write{
+					Resource: q.kind.row, Subresource: sub.Name, Manager: w.manager, Time: q.now(),
+				}, old.Meta(), s.Get(old.Object), body, o.Force != nil && *o.Force, v)
+			} else {
+				var obj runtime.Object
+				obj, warnings, err = q.Table.PatchKind(sub.Kind, s.Get(old.Object), pt, body, v)
+				n, _ = obj.(*autoscalingv1.Scale)
+			}
+			tell.Do(func() { q.warn(warnings) })
+			return n, entries, err
+		})
+	})
+}
+
+// rescale sets an object's replicas to those of the Scale that wanted makes of
+// it; entries say who owns what, if an apply said so.
+func (q *request) rescale(w *write, s *strategy.Scale, wanted func(*cache.Entry) (*autoscalingv1.Scale, []metav1.ManagedFieldsEntry, error)) error {
+	e, _, err := w.update(func(old *cache.Entry) (runtime.Object, error) {
+		if old == nil {
+			return nil, w.notFound()
+		}
+		n, entries, err := wanted(old)
+		if err != nil {
+			return nil, err
+		}
+		if n.Name != "" && n.Name != q.name {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", n.Name, q.name))
+		}
+		if n.UID != "" && n.UID != old.Meta().GetUID() {
+			return nil, uidConflict(q.kind.row.GroupResource(), q.name, n.UID, old.Meta().GetUID())
+		}
+		obj := old.Object.DeepCopyObject()
+		m := obj.(metav1.Object)
+		m.SetResourceVersion(n.ResourceVersion)
+		if w.applied {
+			m.SetManagedFields(entries)
+		}
+		s.Set(obj, n.Spec.Replicas)
+		return obj, nil
 	})
 	q.warn(w.warnings)
 	if err != nil {
 		return err
 	}
 	return q.object(http.StatusOK, s.Get(e.Object))
-}
-
-// scaler returns how a request's body changes a Scale.
-func (q *request) scaler(sub *scheme.Subresource, body []byte, v scheme.Validation) (func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error), error) {
-	check := func(o runtime.Object, warnings []string, err error) (*autoscalingv1.Scale, error) {
-		if err != nil {
-			return nil, err
-		}
-		q.warn(warnings)
-		n := o.(*autoscalingv1.Scale)
-		if n.Name != "" && n.Name != q.name {
-			return nil, apierrors.NewBadRequest("the name of the object (" + n.Name + ") does not match the name on the URL (" + q.name + ")")
-		}
-		return n, nil
-	}
-	if q.verb == "update" {
-		mt, err := bodyType(q.r.Header)
-		if err != nil {
-			return nil, err
-		}
-		o, warnings, err := q.Table.Decode(body, mt, sub.Kind, v)
-		n, err := check(o, warnings, err)
-		return func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error) { return n, nil }, err
-	}
-	pt, ok := patchTypes[mediaType(q.r.Header)]
-	if !ok || pt == types.ApplyYAMLPatchType {
-		return nil, unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json")
-	}
-	return func(live *autoscalingv1.Scale) (*autoscalingv1.Scale, error) {
-		return check(q.Table.PatchKind(sub.Kind, live, pt, body, v))
-	}, nil
 }

@@ -91,6 +91,15 @@ func (t *Tracker) Apply(w Write, live runtime.Object, config []byte, force bool,
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
+	obj, warnings, err := t.apply(m, w, live, config, force, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	obj.GetObjectKind().SetGroupVersionKind(w.Resource.GroupVersionKind())
+	return obj, warnings, nil
+}
+
+func (t *Tracker) apply(m *managedfields.FieldManager, w Write, live runtime.Object, config []byte, force bool, v scheme.Validation) (runtime.Object, []string, error) {
 	applied := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal(config, &applied.Object); err != nil {
 		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
@@ -106,7 +115,6 @@ func (t *Tracker) Apply(w Write, live runtime.Object, config []byte, force bool,
 	if err != nil {
 		return nil, nil, asStatus(err)
 	}
-	obj.GetObjectKind().SetGroupVersionKind(w.Resource.GroupVersionKind())
 	t.settle(live, obj, w.Time)
 	return obj, warnings, nil
 }
