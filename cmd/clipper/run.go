@@ -136,6 +136,9 @@ to STATE-DIR/admin.kubeconfig. ` + "`clipper token create`" + ` says how other m
 	fs.Uint16Var(&s.Port, "port", 6443, "the API's port")
 	fs.StringArrayVar(&s.Names, "tls-san", nil, "further name or address in the API's certificate; may be repeated")
 	fs.BoolVar(&s.MemoryStore, "memory-store", false, "keep the cluster's state in memory only")
+	fs.DurationVar(&s.RequestLog, "request-log", 0, "log requests that take at least this long, such as 1ns for all; slow ones are logged anyway, unless it is below zero")
+	fs.StringVar(&s.Tracing, "tracing-endpoint", "", "`URL` of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318")
+	fs.IntVar(&s.TracingRate, "tracing-rate-per-million", 0, "how many requests to trace, besides those that are part of a trace already")
 	return cmd
 }
 

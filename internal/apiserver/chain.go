@@ -13,6 +13,7 @@ import (
 	"clipper/internal/apiserver/fairness"
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
+	"clipper/internal/trace"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -36,8 +37,12 @@ type request struct {
 	kind  *kind // of a resource request
 	form  form  // of the answer
 	start time.Time
+	known time.Time // when it was found out who asks
 	code  int
+	sent  int64 // bytes of the answer
 
+	span    trace.Span
+	queued  time.Duration
 	seat    fairness.Seat
 	seated  bool
 	counted *atomic.Int64 // which one of inflight counts the request
@@ -52,13 +57,21 @@ func (s *Server) chain() http.Handler {
 		h := w.Header()
 		h["Cache-Control"] = noCache
 		q.unread()
+		q.identify()
+		q.trace()
 		if err := q.serve(); err != nil {
 			q.fail(err)
 		}
-		if q.kind != nil {
-			q.observe()
-		}
+		q.over()
 	})
+}
+
+// over counts and logs a request whose answer is written.
+func (q *request) over() {
+	now := q.Clock.Now()
+	q.observe(now)
+	q.log(now)
+	q.traced(now)
 }
 
 var noCache = []string{"no-cache, private"} // never changed
@@ -71,7 +84,13 @@ func (q *request) serve() error {
 	q.route = parse(q.r.Method, path, isTrue(q.query.Get("watch")))
 	var err error
 	if q.user, err = q.Authenticator.Authenticate(q.r); err != nil {
+		q.metrics.unauthenticated.Add(1)
 		return err
+	}
+	q.metrics.authenticated.Add(1)
+	q.known = q.Clock.Now()
+	if q.r.TLS != nil && len(q.r.TLS.PeerCertificates) > 0 {
+		q.metrics.expiry.seconds(q.r.TLS.PeerCertificates[0].NotAfter.Sub(q.known))
 	}
 	defer q.leave()
 	if err := q.enter(); err != nil {
@@ -91,6 +110,9 @@ func (q *request) serve() error {
 		return notServed()
 	}
 	q.kind = q.kinds[row]
+	if q.long() {
+		defer q.begun()()
+	}
 	if row.Namespaced && q.namespace == "" && q.name != "" {
 		return notServed()
 	}
@@ -136,8 +158,10 @@ func (q *request) authorize() error {
 		return apierrors.NewInternalError(err)
 	}
 	if !allowed {
+		q.metrics.denied.Add(1)
 		return auth.Forbidden(a, reason)
 	}
+	q.metrics.allowed.Add(1)
 	return nil
 }
 

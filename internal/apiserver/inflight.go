@@ -57,14 +57,14 @@ func (q *request) enter() error {
 			r.Name += "/" + q.subresource
 		}
 	}
-	seat, err := q.fairness.Enter(q.ctx, &r, q.width(), q.start)
+	seat, waited, err := q.fairness.Enter(q.ctx, &r, q.width(), q.start)
 	if err != nil {
 		if rejected := (*fairness.Rejected)(nil); errors.As(err, &rejected) {
 			return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
 		}
 		return err
 	}
-	q.seat, q.seated = seat, true
+	q.seat, q.seated, q.queued = seat, true, waited
 	h := q.w.Header()
 	h[flowSchemaHeader], h[priorityLevelHeader] = seat.Headers()
 	return nil

@@ -15,7 +15,7 @@ import (
 // path answers what is no resource.
 func (q *request) path(path string) error {
 	if h := q.mounted(path); h != nil {
-		h.ServeHTTP(q.w, q.r)
+		h.ServeHTTP(answered{q.w, q}, q.r)
 		return nil
 	}
 	get := q.r.Method == http.MethodGet || q.r.Method == http.MethodHead
@@ -41,14 +41,14 @@ func (q *request) path(path string) error {
 		}
 	case "metrics":
 		if rest == "" {
-			q.metrics.handler.ServeHTTP(q.w, q.r)
+			q.metrics.handler.ServeHTTP(answered{q.w, q}, q.r)
 			return nil
 		}
 	case "":
 		return q.index()
 	case "api", "apis":
 		if q.Discovery != nil {
-			q.Discovery.ServeHTTP(q.w, q.r)
+			q.Discovery.ServeHTTP(answered{q.w, q}, q.r)
 			return nil
 		}
 	}

@@ -124,6 +124,7 @@ func (q *request) body(code int, b []byte) {
 		return
 	}
 	setInt(h, "Content-Length", len(b)+line)
+	q.sent = int64(len(b) + line)
 	q.code = code
 	q.w.WriteHeader(code)
 	if q.r.Method == http.MethodHead {
@@ -176,6 +177,7 @@ func local(r *http.Request) bool {
 // output is the body of an answer whose length is not known before.
 type output struct {
 	w   http.ResponseWriter
+	n   *int64     // the request's sent
 	to  *wire.Conn // what is under w
 	zip *gzip.Writer
 	buf []byte
@@ -203,7 +205,7 @@ func (q *request) beginSized(items [][]byte) *output {
 
 // begin starts an answer and returns where its body goes. Content-Type is set.
 func (q *request) begin(code int, compress bool) *output {
-	o := &output{w: q.w, to: wire.Of(q.ctx)}
+	o := &output{w: q.w, n: &q.sent, to: wire.Of(q.ctx)}
 	if compress {
 		h := q.w.Header()
 		h["Content-Encoding"] = []string{"gzip"}
@@ -242,6 +244,7 @@ func (o *output) WriteString(s string) (int, error) {
 }
 
 func (o *output) flush() (err error) {
+	*o.n += int64(len(o.buf))
 	if o.zip != nil {
 		_, err = o.zip.Write(o.buf)
 	} else {

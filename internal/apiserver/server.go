@@ -40,6 +40,7 @@ import (
 	"clipper/internal/scheme"
 	"clipper/internal/scheme/ownership"
 	"clipper/internal/store"
+	"clipper/internal/trace"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -139,6 +140,12 @@ type Config struct {
 	// Checks are more health checks by name; nil is healthy.
 	Checks map[string]func() error
 
+	// RequestLog is from which duration on requests are logged. Zero logs those
+	// that take a second, watches and other streams apart; below zero is none.
+	RequestLog time.Duration
+	// Tracer, if set, is told of requests.
+	Tracer *trace.Tracer
+
 	Clock clock.WithTicker
 	// Rand must be safe for concurrent use; nil is math/rand/v2's own.
 	Rand   rand.Source
@@ -157,6 +164,7 @@ type Server struct {
 	inflight  inflight
 	fairness  *fairness.Dispatcher
 	metrics   *metrics
+	paths     stats // of requests that are of no kind
 	handler   http.Handler
 
 	failed  atomic.Bool // the cache no longer follows the store
@@ -174,7 +182,7 @@ type kind struct {
 	strategy *strategy.Strategy
 	encoders [3]*cache.Encoder // by scheme.MediaType
 	partial  [3]*cache.Encoder // of PartialObjectMetadata
-	stats    kindMetrics
+	stats    stats
 	// begin, if set, takes what a write needs beyond the object itself (a
 	// Service's addresses) and completes obj; finish is told the write's fate.
 	begin func(obj, old runtime.Object, dryRun bool) (finish func(error), err error)
@@ -238,6 +246,9 @@ func New(c Config) (*Server, error) {
 			k.strategy = &strategy.Strategy{}
 		}
 		k.encoders = encoders(row, &s.kept)
+		if row.HasVerb("watch") {
+			k.stats.events = newHistogram(eventBounds)
+		}
 		k.partial = partialEncoders(&s.kept)
 		s.kinds[row] = k
 		if row.Stored == row {
@@ -255,7 +266,7 @@ func New(c Config) (*Server, error) {
 	if k := s.byName[schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}]; k != nil {
 		k.stamp = stampRequest
 	}
-	s.gauges()
+	s.metrics.registry.MustRegister(s.collector(), s.fairness.Collector())
 	s.handler = s.chain()
 	return s, nil
 }

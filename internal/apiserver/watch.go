@@ -91,6 +91,8 @@ type watchStream struct {
 	room    *[]byte // buf's, from the pool; nil while there is nothing to write
 	written bool    // since the last flush
 	batch   []cache.Delivery
+	events  [9]uint64 // gathered, by size
+	bytes   int       // of them
 
 	marks       bool // bookmarks are wanted
 	initialMark bool // the end of what existed is to be marked
@@ -180,6 +182,7 @@ func (s *watchStream) run(seconds *int64) error {
 
 // write writes what was gathered, to be flushed. An idle watch holds no buffer.
 func (s *watchStream) write() bool {
+	s.count()
 	s.written = true
 	s.to.Expect(len(s.buf))
 	_, err := s.request.w.Write(s.buf)
@@ -223,6 +226,8 @@ func (s *watchStream) event(d *cache.Delivery) error {
 }
 
 func (s *watchStream) frame(t watch.EventType, object []byte) {
+	s.events[bucket(eventBounds, float64(len(object)))]++
+	s.bytes += len(object)
 	if s.room == nil {
 		s.room = small.Get().(*[]byte)
 		s.buf = (*s.room)[:0]
@@ -232,6 +237,19 @@ func (s *watchStream) frame(t watch.EventType, object []byte) {
 	} else {
 		s.buf = scheme.AppendEventJSON(s.buf, t, object)
 	}
+}
+
+// count tells the metrics of the events that were gathered since it was last
+// called, so that all watches do not meet there at every event.
+func (s *watchStream) count() {
+	h := &s.kind.stats.events
+	for i, n := range s.events {
+		if n > 0 {
+			h.counts[i].Add(n)
+		}
+	}
+	h.sum.Add(int64(s.bytes))
+	s.events, s.bytes = [9]uint64{}, 0
 }
 
 // append appends an event about an object whose bytes are nobody else's.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 )
 
 // Standalone is the name of what `clipper server` and `clipper agent` run. No
@@ -53,6 +54,15 @@ type Server struct {
 	JoinToken string `json:"joinToken,omitempty"`
 	// MemoryStore keeps the state in memory only.
 	MemoryStore bool `json:"memoryStore,omitempty"`
+
+	// RequestLog is from which duration on requests are logged; zero logs slow
+	// ones, below zero none.
+	RequestLog time.Duration `json:"requestLog,omitempty"`
+	// Tracing is the URL of an OpenTelemetry collector that hears of requests;
+	// none if it is empty. TracingRate per million are told of that are not part
+	// of a trace already.
+	Tracing     string `json:"tracing,omitempty"`
+	TracingRate int    `json:"tracingRate,omitempty"`
 }
 
 // Agent is the node's part.

@@ -23,6 +23,7 @@ var levels = map[string]int{
 	"internal/run":    1,
 	"internal/config": 1,
 	"internal/memory": 1,
+	"internal/trace":  1,
 	"internal/scheme": 1,
 	"internal/nft":    1,
 	"internal/lint":   1,

@@ -143,7 +143,12 @@ func (p *process) server() (*api, error) {
 	if err != nil {
 		return nil, err
 	}
+	tracer, err := p.tracer()
+	if err != nil {
+		return nil, err
+	}
 	server, err := apiserver.New(apiserver.Config{
+		RequestLog: s.RequestLog, Tracer: tracer,
 		Store: st, Table: rows, Cache: watched,
 		Authenticator: auth.NewAuthenticator(auth.AuthenticatorConfig{
 			ClientCA: pki.CAPool(), Tokens: verifier, Authorizer: rules, Clock: p.clock, Logger: p.log,

@@ -187,18 +187,19 @@ type Seat struct {
 // of headers that must not be changed.
 func (s *Seat) Headers() (schema, level []string) { return s.flow.uid, s.flow.levelUID }
 
-// Enter gives a request seats, perhaps after it waited. An error is a *Rejected
-// or the context's. now is when the request came.
-func (d *Dispatcher) Enter(ctx context.Context, r *Request, seats int, now time.Time) (Seat, error) {
+// Enter gives a request seats, and tells how long it waited for them. An error
+// is a *Rejected or the context's. now is when the request came.
+func (d *Dispatcher) Enter(ctx context.Context, r *Request, seats int, now time.Time) (Seat, time.Duration, error) {
 	for {
 		d.mu.Lock()
 		s, w, err := d.enter(r, seats, now)
 		d.mu.Unlock()
 		if w == nil {
-			return s, err
+			return s, 0, err
 		}
 		if v, err := d.wait(ctx, w); err != nil || v == admitted {
-			return Seat{d, w.flow, w.queue, w.seats, d.config.Clock.Now()}, err
+			began := d.config.Clock.Now()
+			return Seat{d, w.flow, w.queue, w.seats, began}, began.Sub(now), err
 		}
 	}
 }

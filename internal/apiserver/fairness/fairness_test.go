@@ -86,7 +86,7 @@ func enter(t *testing.T, d *Dispatcher, ctx context.Context, r *Request, seats i
 	d.mu.Unlock()
 	e := &entering{done: make(chan struct{})}
 	go func() {
-		e.seat, e.err = d.Enter(ctx, r, seats, d.config.Clock.Now())
+		e.seat, _, e.err = d.Enter(ctx, r, seats, d.config.Clock.Now())
 		close(e.done)
 	}()
 	for {
@@ -365,7 +365,7 @@ func BenchmarkEnter(b *testing.B) {
 			r, now := pods(u), c.Now()
 			b.ReportAllocs()
 			for b.Loop() {
-				s, err := d.Enter(b.Context(), r, 1, now)
+				s, _, err := d.Enter(b.Context(), r, 1, now)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -377,7 +377,7 @@ func BenchmarkEnter(b *testing.B) {
 
 func ExampleSeat_Headers() {
 	d, c := dispatcher(600)
-	s, _ := d.Enter(context.Background(), pods(from("somebody")), 1, c.Now())
+	s, _, _ := d.Enter(context.Background(), pods(from("somebody")), 1, c.Now())
 	defer s.Release(c.Now())
 	fmt.Println(s.flow.name, s.flow.level.name)
 	// Output: global-default global-default
