@@ -271,23 +271,21 @@ func (q *request) find(o *metav1.ListOptions) (p page, err error) {
 	if err != nil {
 		return p, err
 	}
-	if sel.Whole() && o.Limit == 0 {
+	all := sel.Whole()
+	if all && o.Limit == 0 {
 		p.entries = make([]*cache.Entry, 0, s.Len())
 	}
 	more := int64(0)
 	s.Ascend(sel, start, func(e *cache.Entry) bool {
-		if o.Limit > 0 && int64(len(p.entries)) == o.Limit {
-			if more++; !sel.Whole() {
-				// Whether one more matches decides about a further page.
-				if more = 0; sel.Matches(e) {
-					more = 1
-					return false
-				}
-			}
-			return true
-		}
-		if sel.Matches(e) {
+		switch full := o.Limit > 0 && int64(len(p.entries)) == o.Limit; {
+		case !all && !sel.Matches(e):
+		case !full:
 			p.entries = append(p.entries, e)
+		default:
+			// Whether one more matches decides about a further page; only
+			// where nothing is selected is it known how many.
+			more++
+			return all
 		}
 		return true
 	})
@@ -295,7 +293,7 @@ func (q *request) find(o *metav1.ListOptions) (p page, err error) {
 	if more > 0 {
 		last := p.entries[len(p.entries)-1]
 		p.meta.Continue = token{Revision: s.Revision, Start: last.Key + "\x00"}.String()
-		if sel.Whole() {
+		if all {
 			p.meta.RemainingItemCount = &more
 		}
 		q.kind.cache.Keep(s)

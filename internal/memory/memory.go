@@ -3,10 +3,11 @@
 //
 // Go collects garbage each time the heap has doubled. A small heap doubles
 // often: a server of 15 MB would collect dozens of times a second under load.
-// So the heap may always grow by a floor before it is collected. What that
-// costs in memory is given back when the process has been quiet for a while:
-// then what is quickly made again is let go, the heap is collected, and free
-// pages, the program's own among them, return to the system.
+// So the heap may always grow by a floor before it is collected; a large one,
+// which would double seldom, grows by half. What that costs in memory is given
+// back when the process has been quiet for a while: then what is quickly made
+// again is let go, the heap is collected, and free pages, the program's own
+// among them, return to the system.
 //
 // Nothing polls. A collection is what tells that the process works; a timer
 // runs only between the last collection and the rest that follows it.
@@ -113,7 +114,7 @@ func look() (live, gain uint64) {
 	return live, gain
 }
 
-// pace lets the heap double, or grow by the floor if that is more.
+// pace lets the heap grow by half, or by the floor if that is more.
 func (k *Keeper) pace(live uint64) {
 	if !k.paced {
 		return
@@ -127,8 +128,8 @@ func (k *Keeper) pace(live uint64) {
 }
 
 func percent(live uint64) int {
-	const most = 1000
-	return int(min(most, max(100, 100*floor/max(live, 1))))
+	const least, most = 50, 1000
+	return int(min(most, max(least, 100*floor/max(live, 1))))
 }
 
 func (k *Keeper) rest() {

@@ -15,7 +15,7 @@ func TestPercent(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 1000}, {1 << 20, 1000}, {8 << 20, 400}, {16 << 20, 200}, {32 << 20, 100}, {1 << 30, 100},
+		{0, 1000}, {1 << 20, 1000}, {8 << 20, 400}, {16 << 20, 200}, {32 << 20, 100}, {64 << 20, 50}, {1 << 30, 50},
 	} {
 		if got := percent(c.live); got != c.want {
 			t.Errorf("with %d bytes in use: %d %%, not %d %%", c.live, got, c.want)

@@ -42,8 +42,9 @@ func (l *ListWatch) List() ([]runtime.Object, string, error) {
 		objs = make([]runtime.Object, 0, s.Len())
 	}
 	var failed error
+	all := l.sel.Whole()
 	s.Ascend(l.sel, "", func(e *Entry) bool {
-		if l.sel.Matches(e) {
+		if all || l.sel.Matches(e) {
 			var o runtime.Object
 			if o, failed = l.form(e.Object); failed != nil {
 				return false

@@ -46,7 +46,8 @@ func (r *Resource) Select(namespace string, label labels.Selector, field fields.
 	return s
 }
 
-// Whole tells whether the selection asks nothing beyond a namespace.
+// Whole tells whether the selection asks nothing beyond a namespace: then all
+// that Ascend comes by matches.
 func (s *Selection) Whole() bool {
 	return s.label == nil && len(s.reqs) == 0 && s.name == "" && !s.byIndex
 }
