@@ -126,6 +126,9 @@ func (q *request) body(code int, b []byte) {
 	setInt(h, "Content-Length", len(b)+line)
 	q.sent = int64(len(b) + line)
 	q.code = code
+	if q.r.Method != http.MethodHead {
+		wire.Of(q.ctx).ExpectAnswer(len(b) + line)
+	}
 	q.w.WriteHeader(code)
 	if q.r.Method == http.MethodHead {
 		return

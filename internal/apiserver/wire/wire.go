@@ -54,19 +54,24 @@ type Conn struct {
 // buffers hold what is gathered, and a record more.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, most+18<<10); return &b }}
 
-// few is what leaves at one go anyway: it fits the buffer of a frame.
-const few = 4000
-
 // Expect announces that n bytes are about to be written. A nil Conn, of a
 // caller in this process, has nothing to gather.
 func (c *Conn) Expect(n int) {
-	if c == nil || n <= few {
+	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	c.expect = n
 	c.mu.Unlock()
 }
+
+// around is the least that an answer's headers and the frames and records of
+// both add to its body: HTTP/2 writes the headers by themselves.
+const around = 60
+
+// ExpectAnswer announces an answer with a body of n bytes, whose headers have
+// not been written.
+func (c *Conn) ExpectAnswer(n int) { c.Expect(n + around) }
 
 // Write writes or gathers.
 func (c *Conn) Write(p []byte) (int, error) {

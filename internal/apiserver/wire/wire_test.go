@@ -68,8 +68,11 @@ func TestAnnouncedBytesLeaveTogether(t *testing.T) {
 	}
 	write(10)
 	c.Expect(200)
-	write(4096) // too few to be worth it
+	write(4096) // more than was announced
 	write(150)
+	c.ExpectAnswer(200)
+	write(40)
+	write(231)
 	c.Close()
 	if b := <-got; !bytes.Equal(b, sent) {
 		t.Errorf("%d bytes came, and not the %d that were written", len(b), len(sent))
@@ -79,7 +82,7 @@ func TestAnnouncedBytesLeaveTogether(t *testing.T) {
 	for n := range writes {
 		sizes = append(sizes, n)
 	}
-	want := []int{10, 3 * 16396, 4096, 12_300, 10, 4096, 150}
+	want := []int{10, 3 * 16396, 4096, 12_300, 10, 4096, 150, 271}
 	if len(sizes) != len(want) {
 		t.Fatalf("written as %v, not %v", sizes, want)
 	}
