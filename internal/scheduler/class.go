@@ -19,6 +19,7 @@ type class struct {
 
 	required     nodeaffinity.RequiredNodeAffinity
 	selectsNodes bool
+	named        []string // the only nodes that it can be on; nil for any
 	preferred    *nodeaffinity.PreferredSchedulingTerms
 	tolerations  []v1.Toleration
 	// softTolerations are those that count against taints that are only
@@ -50,6 +51,7 @@ func newClass(pod *v1.Pod, key string) *class {
 		key:         key,
 		load:        loadOf(pod),
 		required:    nodeaffinity.GetRequiredNodeAffinity(pod),
+		named:       namedNodes(pod),
 		tolerations: spec.Tolerations,
 		terms:       podTermsOf(pod),
 		waiting:     itemHeap{less: before},

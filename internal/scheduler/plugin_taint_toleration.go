@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"fmt"
-
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 )
@@ -11,12 +9,13 @@ import (
 // prefers nodes with fewer of those that only ask to stay away.
 func taintToleration() plugin {
 	const name = "TaintToleration"
+	failed := &failure{name, []string{"node(s) had untolerated taint(s)"}, true}
 	return plugin{
 		name: name,
 		filter: func(c *class, n *node) *failure {
 			for i := range n.hard {
 				if t := &n.hard[i]; !tolerates(c.tolerations, t) {
-					return &failure{name, []string{fmt.Sprintf("node(s) had untolerated taint {%s: %s}", t.Key, t.Value)}, true}
+					return failed
 				}
 			}
 			return nil

@@ -66,21 +66,19 @@ func TestNodeName(t *testing.T) {
 }
 
 func TestTaintToleration(t *testing.T) {
-	gpu := func(text string) []PluginReason {
-		return because("TaintToleration", "node(s) had untolerated taint {"+text+"}")
-	}
+	no := because("TaintToleration", "node(s) had untolerated taint(s)")
 	runFilters(t, []filterCase{
-		{"NoSchedule", newPod("p"), newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, gpu("dedicated: gpu")},
-		{"NoExecute without a value", newPod("p"), newNode("n", taint("gone", "", v1.TaintEffectNoExecute)), nil, gpu("gone: ")},
+		{"NoSchedule", newPod("p"), newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, no},
+		{"NoExecute without a value", newPod("p"), newNode("n", taint("gone", "", v1.TaintEffectNoExecute)), nil, no},
 		{"PreferNoSchedule", newPod("p"), newNode("n", taint("dedicated", "gpu", v1.TaintEffectPreferNoSchedule)), nil, nil},
 		{"the first of two", newPod("p", tolerating(v1.Toleration{Key: "a", Operator: v1.TolerationOpExists})),
-			newNode("n", taint("a", "", v1.TaintEffectNoSchedule), taint("b", "1", v1.TaintEffectNoSchedule)), nil, gpu("b: 1")},
+			newNode("n", taint("a", "", v1.TaintEffectNoSchedule), taint("b", "1", v1.TaintEffectNoSchedule)), nil, no},
 		{"Equal", newPod("p", tolerating(v1.Toleration{Key: "dedicated", Operator: v1.TolerationOpEqual, Value: "gpu", Effect: v1.TaintEffectNoSchedule})),
 			newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, nil},
 		{"another value", newPod("p", tolerating(v1.Toleration{Key: "dedicated", Value: "cpu", Effect: v1.TaintEffectNoSchedule})),
-			newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, gpu("dedicated: gpu")},
+			newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, no},
 		{"another effect", newPod("p", tolerating(v1.Toleration{Key: "dedicated", Operator: v1.TolerationOpExists, Effect: v1.TaintEffectNoExecute})),
-			newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, gpu("dedicated: gpu")},
+			newNode("n", taint("dedicated", "gpu", v1.TaintEffectNoSchedule)), nil, no},
 		{"Gt", newPod("p", tolerating(v1.Toleration{Key: "sla", Operator: v1.TolerationOpGt, Value: "90", Effect: v1.TaintEffectNoSchedule})),
 			newNode("n", taint("sla", "95", v1.TaintEffectNoSchedule)), nil, nil},
 	})
@@ -113,6 +111,18 @@ func TestNodeAffinity(t *testing.T) {
 		{"no term matches nothing", newPod("p", affinityOf(v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{}}})), a, nil, no},
 		{"a field", newPod("p", affinityOf(v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{
 			NodeSelectorTerms: []v1.NodeSelectorTerm{{MatchFields: []v1.NodeSelectorRequirement{{Key: "metadata.name", Operator: v1.NodeSelectorOpIn, Values: []string{"m"}}}}},
+		}}})), a, nil, because("NodeAffinity", "node(s) didn't satisfy plugin(s) [NodeAffinity]")},
+		{"its own name", newPod("p", affinityOf(v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{
+			NodeSelectorTerms: []v1.NodeSelectorTerm{
+				{MatchFields: []v1.NodeSelectorRequirement{{Key: "metadata.name", Operator: v1.NodeSelectorOpIn, Values: []string{"m"}}}},
+				{MatchFields: []v1.NodeSelectorRequirement{{Key: "metadata.name", Operator: v1.NodeSelectorOpIn, Values: []string{"n"}}}},
+			},
+		}}})), a, nil, nil},
+		{"a name or a label", newPod("p", affinityOf(v1.Affinity{NodeAffinity: &v1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &v1.NodeSelector{
+			NodeSelectorTerms: []v1.NodeSelectorTerm{
+				{MatchFields: []v1.NodeSelectorRequirement{{Key: "metadata.name", Operator: v1.NodeSelectorOpIn, Values: []string{"m"}}}},
+				{MatchExpressions: []v1.NodeSelectorRequirement{{Key: "zone", Operator: v1.NodeSelectorOpIn, Values: []string{"b"}}}},
+			},
 		}}})), a, nil, no},
 		{"what cannot be parsed", newPod("p", zone("Like", "a")), a, nil, no},
 	})

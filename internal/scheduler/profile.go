@@ -71,6 +71,7 @@ type namespaces func(name string) map[string]string
 // before. DefaultPreemption is tried when no node was found: see preempt.
 func profile() []plugin {
 	return []plugin{
+		nodeAffinityNames(),
 		nodeUnschedulable(),
 		nodeName(),
 		taintToleration(),

@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 	create(newPod("waits", requests(v1.ResourceCPU, "1")))
 	p := until("refused", func(p *v1.Pod) bool { return len(p.Status.Conditions) > 0 })
 	want := v1.PodCondition{Type: v1.PodScheduled, Status: v1.ConditionFalse, Reason: "Unschedulable",
-		Message: "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {dedicated: gpu}. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."}
+		Message: "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."}
 	got := p.Status.Conditions[0]
 	got.LastTransitionTime = metav1.Time{}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -407,7 +407,7 @@ func TestExplain(t *testing.T) {
 	want := []NodeReason{
 		{Node: "a", Reasons: []PluginReason{
 			{"NodeUnschedulable", "node(s) were unschedulable"},
-			{"TaintToleration", "node(s) had untolerated taint {x: 1}"},
+			{"TaintToleration", "node(s) had untolerated taint(s)"},
 			{"NodeResourcesFit", "Insufficient cpu"},
 		}},
 		{Node: "b", Score: 300 + 61 + 62},
