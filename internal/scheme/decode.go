@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -84,6 +85,16 @@ func unmarshalText(into any, body []byte, mt MediaType, v Validation) (strict []
 			return nil, err
 		}
 	}
+	if recursive(into) {
+		if err := checkDepth(data); err != nil {
+			return nil, err
+		}
+	}
+	if suspect(data) {
+		if err := checkQuantities(reflect.TypeOf(into), data); err != nil {
+			return nil, err
+		}
+	}
 	if v == Ignore {
 		return nil, kjson.UnmarshalCaseSensitivePreserveInts(data, into)
 	}
@@ -154,9 +165,16 @@ func unrecognized(want schema.GroupVersionKind, err error, body []byte) error {
 }
 
 func cannotHandle(got, want schema.GroupVersionKind, err error) error {
-	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v",
-		got.Kind, got.GroupVersion(), want.Kind, err))
+	text := err.Error()
+	if len(text) > longestError {
+		text = strings.ToValidUTF8(text[:longestError], "") + "..." // of what was sent, none needs more back
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s",
+		got.Kind, got.GroupVersion(), want.Kind, text))
 }
+
+// longestError bounds the part of an error's text that can repeat the body.
+const longestError = 16 << 10
 
 // excerpt shows the start of a body in an error: text if it looks like JSON.
 func excerpt(body []byte) string {
@@ -190,6 +208,16 @@ func (t *Table) decodeProtobuf(obj runtime.Object, body []byte, want schema.Grou
 	m, ok := obj.(message)
 	if !ok {
 		return unrecognized(want, fmt.Errorf("%s has no protobuf form", want.Kind), body)
+	}
+	if recursive(obj) {
+		if err := checkMessageDepth(reflect.TypeOf(obj), env.raw); err != nil {
+			return cannotHandle(want, want, err)
+		}
+	}
+	if suspect(env.raw) {
+		if err := checkMessage(reflect.TypeOf(obj), env.raw); err != nil {
+			return cannotHandle(want, want, err)
+		}
 	}
 	if err := m.Unmarshal(env.raw); err != nil {
 		return cannotHandle(want, want, err)

@@ -109,6 +109,10 @@ func applyJSONPatch(doc, body []byte, v Validation) ([]byte, []error, error) {
 }
 
 func applyMergePatch(doc, body []byte, v Validation) ([]byte, []error, error) {
+	// The library decodes what is within a level once more for each level.
+	if err := checkDepth(body); err != nil {
+		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+	}
 	var strict []error
 	if v != Ignore {
 		var m map[string]any
@@ -135,6 +139,9 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 	}
 	if err != nil {
 		return nil, nil, apierrors.NewBadRequest(err.Error())
+	}
+	if err := CheckConfig(current, body); err != nil {
+		return nil, nil, invalidPatch(string(body), err)
 	}
 	doc, err := runtime.DefaultUnstructuredConverter.ToUnstructured(current)
 	if err != nil {

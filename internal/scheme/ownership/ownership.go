@@ -100,6 +100,9 @@ func (t *Tracker) Apply(w Write, live runtime.Object, config []byte, force bool,
 }
 
 func (t *Tracker) apply(m *managedfields.FieldManager, w Write, live runtime.Object, config []byte, force bool, v scheme.Validation) (runtime.Object, []string, error) {
+	if err := scheme.CheckConfig(live, config); err != nil {
+		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	}
 	applied := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal(config, &applied.Object); err != nil {
 		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
