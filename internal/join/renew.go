@@ -2,6 +2,7 @@ package join
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"clipper/internal/auth"
@@ -40,16 +41,22 @@ func (j *Credentials) renew(ctx context.Context, pair *auth.KeyPair, k kind) err
 	if err := j.request(ctx, j.api, pair, k); err != nil {
 		return err
 	}
-	j.Logger.Info("certificate renewed", "signer", k.signer, "until", pair.Certificate().Leaf.NotAfter)
 	if !k.serving {
 		j.connections.Close()
 	}
+	if !pair.Renewal().After(j.Clock.Now()) {
+		return errors.New("the new certificate has as little time left as the one before: check both machines' clocks")
+	}
+	j.Logger.Info("certificate renewed", "signer", k.signer, "until", pair.Certificate().Leaf.NotAfter)
 	return nil
 }
 
 // wait returns false if ctx ended first.
 func (j *Credentials) wait(ctx context.Context, d time.Duration) bool {
-	t := j.Clock.NewTimer(max(0, d))
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := j.Clock.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C():
