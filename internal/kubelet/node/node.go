@@ -318,7 +318,7 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 		}
 	}
 	n.Events.Node(v1.EventTypeNormal, "Starting", "Starting kubelet.")
-	n.tellReady(nil, node)
+	n.tell(nil, node)
 	ticker := n.Clock.NewTicker(leaseEvery)
 	defer ticker.Stop()
 	close(registered)
@@ -352,25 +352,48 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 		case err != nil && ctx.Err() == nil:
 			n.Logger.Warn("node status not written", "err", err)
 		case fresh != nil:
-			n.tellReady(node, fresh)
+			n.tell(node, fresh)
 			node, wrote = fresh, now
 		}
 	}
 }
 
-// tellReady records an event when the node became ready or stopped being so.
-func (n *Node) tellReady(was, is *v1.Node) {
-	ready := func(n *v1.Node) bool {
-		return n != nil && slices.ContainsFunc(n.Status.Conditions, func(c v1.NodeCondition) bool {
-			return c.Type == v1.NodeReady && c.Status == v1.ConditionTrue
-		})
+// tells are the events that tell of a condition's status.
+var tells = []struct {
+	condition v1.NodeConditionType
+	status    v1.ConditionStatus
+	reason    string
+}{
+	{v1.NodeMemoryPressure, v1.ConditionFalse, "NodeHasSufficientMemory"},
+	{v1.NodeMemoryPressure, v1.ConditionTrue, "NodeHasInsufficientMemory"},
+	{v1.NodeDiskPressure, v1.ConditionFalse, "NodeHasNoDiskPressure"},
+	{v1.NodeDiskPressure, v1.ConditionTrue, "NodeHasDiskPressure"},
+	{v1.NodePIDPressure, v1.ConditionFalse, "NodeHasSufficientPID"},
+	{v1.NodePIDPressure, v1.ConditionTrue, "NodeHasInsufficientPID"},
+	{v1.NodeReady, v1.ConditionTrue, "NodeReady"},
+	{v1.NodeReady, v1.ConditionFalse, "NodeNotReady"},
+}
+
+// tell records an event for each condition that has changed. That a new node is
+// not ready yet is no news.
+func (n *Node) tell(was, is *v1.Node) {
+	status := func(n *v1.Node, t v1.NodeConditionType) v1.ConditionStatus {
+		if n != nil {
+			for i := range n.Status.Conditions {
+				if c := &n.Status.Conditions[i]; c.Type == t {
+					return c.Status
+				}
+			}
+		}
+		if t == v1.NodeReady {
+			return v1.ConditionFalse
+		}
+		return ""
 	}
-	switch now := ready(is); {
-	case now == ready(was):
-	case now:
-		n.Events.Node(v1.EventTypeNormal, "NodeReady", fmt.Sprintf("Node %s status is now: NodeReady", n.Name))
-	default:
-		n.Events.Node(v1.EventTypeNormal, "NodeNotReady", fmt.Sprintf("Node %s status is now: NodeNotReady", n.Name))
+	for _, t := range tells {
+		if status(is, t.condition) == t.status && status(was, t.condition) != t.status {
+			n.Events.Node(v1.EventTypeNormal, t.reason, fmt.Sprintf("Node %s status is now: %s", n.Name, t.reason))
+		}
 	}
 }
 
