@@ -507,7 +507,10 @@ func TestNodeRestriction(t *testing.T) {
 	mine, others := pod("mine", on("n1"), uid, asks), pod("others", on("n2"), uid, asks)
 	quiet := pod("quiet", on("n1"), uid)
 	self := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "n1-uid"}}
-	w := newWorld(namespace("ns"), account("default"), mine, others, quiet, self)
+	shared := func(name, share string) *corev1.Node {
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{PodCIDR: share, PodCIDRs: []string{share}}}
+	}
+	w := newWorld(namespace("ns"), account("default"), mine, others, quiet, self, shared("n3", "10.42.3.0/24"))
 	owner := func(change ...func(*metav1.OwnerReference)) func(*corev1.Pod) {
 		o := metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "n1-uid", Controller: ptr.To(true)}
 		for _, f := range change {
@@ -548,6 +551,10 @@ func TestNodeRestriction(t *testing.T) {
 		a    *Attributes
 		want string // empty is none; what it must contain
 	}{
+		{create(shared("n1", "10.42.1.0/24")), ""},
+		{create(shared("n1", "10.42.3.0/24")), `podCIDR 10.42.3.0/24 is that of node "n3"`},
+		{create(shared("n1", "10.42.0.0/16")), `podCIDR 10.42.3.0/24 is that of node "n3"`},
+		{create(shared("n1", "10.42.3.128/25")), `podCIDR 10.42.3.0/24 is that of node "n3"`},
 		{create(pod("m", mirror, on("n1"), owner())), ""},
 		{create(pod("m", mirror, on("n1"))), `node "n1" can only create pods with an owner reference set to itself`},
 		{create(pod("m", mirror, on("n1"), owner(), owner())), `node "n1" can only create pods with a single owner reference set to itself`},

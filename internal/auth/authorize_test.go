@@ -102,6 +102,9 @@ func TestAuthorize(t *testing.T) {
 		scheduler = "system:kube-scheduler"
 		robot     = "system:serviceaccount:ns:robot system:serviceaccounts,system:serviceaccounts:ns"
 		deploy    = "system:serviceaccount:kube-system:deployment-controller system:serviceaccounts"
+		network   = "system:node-network:n1 system:node-networks"
+		token     = "system:bootstrap:abcdef system:bootstrappers"
+		cleaner   = "system:serviceaccount:kube-system:token-cleaner system:serviceaccounts"
 	)
 	c := testCluster()
 	rules := NewRules(c, c)
@@ -183,6 +186,37 @@ func TestAuthorize(t *testing.T) {
 		{node, "create -/events ns/", true},
 		{node, "create certificates.k8s.io/certificatesigningrequests", true},
 		{node, "list apps/deployments", false},
+		{node, "impersonate -/users -/system:node-network:n1", true},
+		{node, "impersonate -/users -/system:node-network:n2", false},
+		{node, "impersonate -/users -/system:node:n2", false},
+		{node, "impersonate -/users -/kubernetes-admin", false},
+		{node, "impersonate -/groups -/system:node-networks", true},
+		{node, "impersonate -/groups -/system:masters", false},
+		{node, "get -/users -/system:node-network:n1", false},
+		{network, "list -/nodes", true},
+		{network, "watch -/services", true},
+		{network, "list -/namespaces", true},
+		{network, "list discovery.k8s.io/endpointslices", true},
+		{network, "get /bootstrap/network.json", true},
+		{node, "get /bootstrap/network.json", false},
+		{network, "update -/services ns/x", false},
+		{network, "list -/secrets", false},
+		{network, "list -/pods", false},
+		{network, "patch -/nodes -/n1", false},
+		{token, "create certificates.k8s.io/certificatesigningrequests", true},
+		{token, "watch certificates.k8s.io/certificatesigningrequests", true},
+		{token, "create certificates.k8s.io/certificatesigningrequests/nodeclient", true},
+		{token, "create certificates.k8s.io/certificatesigningrequests/selfnodeclient", false},
+		{node, "create certificates.k8s.io/certificatesigningrequests/selfnodeclient", true},
+		{node, "create certificates.k8s.io/certificatesigningrequests/nodeclient", false},
+		{node, "update certificates.k8s.io/certificatesigningrequests/approval -/x", false},
+		{token, "update certificates.k8s.io/certificatesigningrequests/approval -/x", false},
+		{token, "list -/secrets kube-system/", false},
+		{token, "create -/nodes", false},
+		{token, "list -/nodes", false},
+		{cleaner, "delete -/secrets kube-system/x", true},
+		{cleaner, "delete -/secrets ns/x", false},
+		{cleaner, "list -/secrets", false},
 		{"system:node: system:nodes", "get -/nodes -/", false},
 		{"system:node:n1", "get -/nodes -/n1", false}, // without the group
 		{"jane system:nodes", "get -/nodes -/n1", false},

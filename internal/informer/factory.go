@@ -5,6 +5,7 @@ import (
 
 	"clipper/internal/scheme"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/informers"
@@ -39,9 +40,17 @@ func New(table *scheme.Table, source Source, client kubernetes.Interface) inform
 	return f
 }
 
-// Remote returns a factory that asks the API.
+// Remote returns a factory that asks the API. Its copies of objects are without
+// what nobody on a node reads: who owns which field.
 func Remote(client kubernetes.Interface) informers.SharedInformerFactory {
-	return informers.NewSharedInformerFactory(client, 0)
+	return informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(withoutOwners))
+}
+
+func withoutOwners(o any) (any, error) {
+	if m, ok := o.(metav1.Object); ok {
+		m.SetManagedFields(nil)
+	}
+	return o, nil
 }
 
 // InformerFor implements informers.SharedInformerFactory.

@@ -1,6 +1,8 @@
 package informer
 
 import (
+	"fmt"
+
 	"clipper/internal/scheme"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,9 +22,13 @@ func NodePods(table *scheme.Table, source Source, node string) cache.SharedIndex
 
 // RemoteNodePods is NodePods over the network.
 func RemoteNodePods(client kubernetes.Interface, node string) cache.SharedIndexInformer {
-	return informersv1.NewFilteredPodInformer(client, metav1.NamespaceAll, 0,
+	pods := informersv1.NewFilteredPodInformer(client, metav1.NamespaceAll, 0,
 		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		func(o *metav1.ListOptions) { o.FieldSelector = onNode(node).String() })
+	if err := pods.SetTransform(withoutOwners); err != nil {
+		panic(fmt.Sprintf("pods of node %s: %v", node, err)) // only an informer that runs refuses
+	}
+	return pods
 }
 
 func onNode(node string) fields.Selector {
