@@ -14,7 +14,9 @@ func patchedPod() *corev1.Pod {
 	p := &corev1.Pod{}
 	setType(p, "v1", "Pod")
 	p.Name, p.Labels = "p", map[string]string{"a": "1"}
+	p.Finalizers = []string{"a/a", "b/b"}
 	p.Spec.Containers = []corev1.Container{{Name: "c", Image: "one"}, {Name: "d", Image: "two"}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	return p
 }
 
@@ -59,6 +61,55 @@ func TestPatch(t *testing.T) {
 			err: "json: cannot unmarshal number into Go struct field PodSpec.spec.containers of type []v1.Container"},
 		{name: "strategic not an object", pt: types.StrategicMergePatchType, body: `[]`,
 			err: "json: cannot unmarshal array into Go value of type map[string]interface {}"},
+		{name: "strategic replaces a list", pt: types.StrategicMergePatchType, body: `{"spec":{"containers":[{"name":"e"},{"$patch":"replace"}]}}`,
+			want: func(p *corev1.Pod) { p.Spec.Containers = []corev1.Container{{Name: "e"}} }},
+		{name: "strategic replaces a map", pt: types.StrategicMergePatchType, body: `{"metadata":{"labels":{"$patch":"replace","b":"2"}}}`,
+			want: func(p *corev1.Pod) { p.Labels = map[string]string{"b": "2"} }},
+		{name: "strategic deletes a map", pt: types.StrategicMergePatchType, body: `{"metadata":{"labels":{"$patch":"delete"}}}`,
+			want: func(p *corev1.Pod) { p.Labels = map[string]string{} }},
+		{name: "strategic merge, the usual, is not said of a map", pt: types.StrategicMergePatchType, body: `{"metadata":{"labels":{"$patch":"merge","b":"2"}}}`,
+			err: "unknown patch type: merge in map: "},
+		{name: "strategic unknown directive", pt: types.StrategicMergePatchType, body: `{"metadata":{"labels":{"$patch":"destroy"}}}`,
+			err: "unknown patch type: destroy in map: "},
+		{name: "strategic order", pt: types.StrategicMergePatchType,
+			body: `{"spec":{"$setElementOrder/containers":[{"name":"d"},{"name":"x"},{"name":"c"}],"containers":[{"name":"x","image":"new"}]}}`,
+			want: func(p *corev1.Pod) {
+				p.Spec.Containers = []corev1.Container{p.Spec.Containers[1], {Name: "x", Image: "new"}, p.Spec.Containers[0]}
+			}},
+		{name: "strategic order that misses one", pt: types.StrategicMergePatchType,
+			body: `{"spec":{"$setElementOrder/containers":[{"name":"d"}],"containers":[{"name":"x"}]}}`,
+			err:  "The order in patch list:"},
+		{name: "strategic deletes from a list of texts", pt: types.StrategicMergePatchType,
+			body: `{"metadata":{"$deleteFromPrimitiveList/finalizers":["a/a"],"finalizers":["c/c"]}}`,
+			want: func(p *corev1.Pod) { p.Finalizers = []string{"c/c", "b/b"} }},
+		{name: "strategic retains keys", pt: types.StrategicMergePatchType,
+			body: `{"spec":{"volumes":[{"name":"v","$retainKeys":["name","configMap"],"configMap":{"name":"m"}}]}}`,
+			want: func(p *corev1.Pod) {
+				p.Spec.Volumes[0].VolumeSource = corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "m"}}}
+			}},
+		{name: "strategic item without its key", pt: types.StrategicMergePatchType, body: `{"spec":{"containers":[{"image":"x"}]}}`,
+			err: "does not contain declared merge key: name"},
+		{name: "strategic null takes a field away", pt: types.StrategicMergePatchType, body: `{"spec":{"volumes":[{"name":"v","emptyDir":null}]}}`,
+			want: func(p *corev1.Pod) { p.Spec.Volumes[0].EmptyDir = nil }},
+		{name: "json add, copy, move, remove", pt: types.JSONPatchType,
+			body: `[{"op":"add","path":"/spec/containers/-","value":{"name":"e"}},{"op":"copy","from":"/metadata/name","path":"/metadata/labels/b"},` +
+				`{"op":"move","from":"/metadata/labels/a","path":"/metadata/labels/x~1y"},{"op":"remove","path":"/spec/containers/0"}]`,
+			want: func(p *corev1.Pod) {
+				p.Spec.Containers = []corev1.Container{p.Spec.Containers[1], {Name: "e"}}
+				p.Labels = map[string]string{"b": "p", "x/y": "1"}
+			}},
+		{name: "json nothing to remove", pt: types.JSONPatchType, body: `[{"op":"remove","path":"/spec/nope"}]`,
+			err: "the server rejected our request due to an error in our request"},
+		{name: "json unknown operation", pt: types.JSONPatchType, body: `[{"op":"grow","path":"/spec"}]`,
+			err: "the server rejected our request due to an error in our request"},
+		{name: "json unknown part of an operation", pt: types.JSONPatchType, v: Strict,
+			body: `[{"op":"test","path":"/metadata/name","value":"p","op":"test"}]`,
+			err:  `json patch duplicate field "[0].op"`},
+		{name: "merge null", pt: types.MergePatchType, body: `null`, err: "Invalid JSON Patch"},
+		{name: "merge duplicate strict", pt: types.MergePatchType, v: Strict, body: `{"metadata":{"labels":{"b":"1"},"labels":{"c":"1"}}}`,
+			err: `strict decoding error: duplicate field "metadata.labels"`},
+		{name: "strategic duplicate strict", pt: types.StrategicMergePatchType, v: Strict, body: `{"metadata":{"labels":{"b":"1"},"labels":{"c":"1"}}}`,
+			err: `strict decoding error: duplicate field "metadata.labels"`},
 		{name: "other kind", pt: types.MergePatchType, body: `{"kind":"Service"}`,
 			err: `Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (v1.Pod): unknown conversion`},
 		{name: "unknown type", pt: "x/y", body: `{}`, err: "the body of the request was in an unknown format"},
