@@ -213,17 +213,25 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// TestRealDisk fills a small file system beside the store and under it.
-func TestRealDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=48m"); err != nil {
+// smallDisk returns the path of a file system of a size. It is mounted nowhere,
+// and so is gone with this process, however that ends.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	at := t.TempDir()
+	if err := unix.Mount("tmpfs", at, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatalf("mounting a small file system (root is needed): %v", err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	root, err := os.Open(at)
+	if err := errors.Join(err, unix.Unmount(at, unix.MNT_DETACH)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return fmt.Sprintf("/proc/self/fd/%d", root.Fd())
+}
+
+// TestRealDisk fills a small file system beside the store and under it.
+func TestRealDisk(t *testing.T) {
+	dir := smallDisk(t, "48m")
 	place := filepath.Join(dir, "store")
 	s := mustOpen(t, Config{Dir: place})
 	ctx := context.Background()
