@@ -36,12 +36,19 @@ type Loop[K comparable] struct {
 	ctx      context.Context // Run's, once the caches are synced
 	running  int
 	idle     *sync.Cond // running became 0
-	ready    fifo[K]
+	ready    fifo[ready[K]]
+	work     Work
 	keys     map[K]keyState // of keys that wait or are being synced
 	failures map[K]int
 	delayed  delays[K]
 	changed  chan struct{} // tells the timer's goroutine of an earlier deadline
 	timing   bool          // whether that goroutine exists
+}
+
+// ready is a key that waits for a worker, and since when.
+type ready[K comparable] struct {
+	key   K
+	since time.Time
 }
 
 type keyState uint8
@@ -106,10 +113,11 @@ func (l *Loop[K]) AddAfter(k K, d time.Duration) {
 }
 
 func (l *Loop[K]) add(k K) {
+	l.work.Adds++
 	switch l.keys[k] {
 	case 0:
 		l.keys[k] = waiting
-		l.ready.push(k)
+		l.ready.push(ready[K]{k, l.clock.Now()})
 		l.hire()
 	case syncing:
 		l.keys[k] = syncingAgain
@@ -143,7 +151,7 @@ func (l *Loop[K]) hire() {
 	}
 	l.workers--
 	l.running++
-	go l.work(l.ctx)
+	go l.worker(l.ctx)
 }
 
 // Run waits for the caches and then syncs keys until ctx ends.
@@ -183,29 +191,34 @@ func (l *Loop[K]) left() {
 	}
 }
 
-func (l *Loop[K]) work(ctx context.Context) {
+func (l *Loop[K]) worker(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.ready.len() > 0 && ctx.Err() == nil {
-		k := l.ready.pop()
+		next := l.ready.pop()
+		k, began := next.key, l.clock.Now()
+		l.work.Queued.add(began.Sub(next.since))
 		l.keys[k] = syncing
 		l.mu.Unlock()
 		err := l.sync(ctx, k)
 		l.report(ctx, k, err)
+		now := l.clock.Now()
 		l.mu.Lock()
+		l.work.Synced.add(now.Sub(began))
 
 		again := l.keys[k] == syncingAgain
 		delete(l.keys, k)
 		if err != nil {
 			n := l.failures[k]
 			l.failures[k] = n + 1
+			l.work.Retries++
 			l.addAfter(k, min(firstRetry<<min(n, 30), lastRetry))
 		} else {
 			delete(l.failures, k)
 		}
 		if again {
 			l.keys[k] = waiting
-			l.ready.push(k)
+			l.ready.push(ready[K]{k, now})
 		}
 	}
 	l.workers++

@@ -14,6 +14,7 @@ import (
 	goruntime "runtime"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -60,7 +61,9 @@ type api struct {
 	source informer.Source
 	table  *scheme.Table
 	names  []string // of the API server
-	home   string   // the node in this process, if there is one
+	// registry is where the control plane's metrics are.
+	registry prometheus.Registerer
+	home     string // the node in this process, if there is one
 }
 
 // client returns a typed client that acts as a user.
@@ -178,7 +181,7 @@ func (p *process) server() (*api, error) {
 	p.group.Add(run.Part{Name: "API server", Run: server.Run, Ready: server.Ready})
 
 	a := &api{
-		pki: pki, source: informer.FromCache(watched), table: rows,
+		pki: pki, source: informer.FromCache(watched), table: rows, registry: server.Registry(),
 		layout: layoutOf(s), share: nodeipam.First(s.PodCIDR, nodeBits(s)), kubeletCA: pki.CAPool(),
 		names: auth.APIServerNames(domain, append([]string{s.Address.String(), s.ServiceCIDR.Masked().Addr().Next().String(), p.Node}, s.Names...)...),
 	}

@@ -98,7 +98,10 @@ var controllers = []struct {
 
 // controllers adds the controllers and the scheduler to the process.
 func (p *process) controllers(a *api) error {
-	var parts []run.Part
+	var (
+		parts   []run.Part
+		workers []controller.Worker
+	)
 	for _, row := range controllers {
 		name := auth.ControllerUser(row.identity)
 		cfg := a.as(name, auth.ServiceAccountGroups("kube-system")...)
@@ -113,7 +116,11 @@ func (p *process) controllers(a *api) error {
 			return err
 		}
 		parts = append(parts, run.Part{Name: c.Name(), Run: c.Run})
+		if w, ok := c.(controller.Worker); ok {
+			workers = append(workers, w)
+		}
 	}
+	a.registry.MustRegister(controller.NewCollector(workers))
 
 	k, err := a.client(auth.Scheduler)
 	if err != nil {
