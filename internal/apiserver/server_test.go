@@ -116,7 +116,7 @@ func startOn(t testing.TB, db store.Store, change ...func(*apiserver.Config)) *c
 			}
 		}
 	})
-	rctx, rcancel := context.WithTimeout(ctx, 20*time.Second)
+	rctx, rcancel := context.WithTimeout(ctx, 60*time.Second)
 	defer rcancel()
 	if err := s.Ready(rctx); err != nil {
 		t.Fatal(err)

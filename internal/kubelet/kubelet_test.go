@@ -148,7 +148,7 @@ func (b *bench) start() {
 			}
 		}
 	})
-	rctx, rcancel := context.WithTimeout(ctx, 20*time.Second)
+	rctx, rcancel := context.WithTimeout(ctx, 60*time.Second)
 	defer rcancel()
 	if err := k.Ready(rctx); err != nil {
 		b.t.Fatalf("not ready: %v", err)
@@ -206,7 +206,7 @@ func (b *bench) remove(name string, grace int64) {
 // await waits for a pod to be as wanted; nil means that it is gone.
 func (b *bench) await(name, what string, ok func(*v1.Pod) bool) *v1.Pod {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	w, err := b.client.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{})
 	if err != nil {

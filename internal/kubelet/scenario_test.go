@@ -420,7 +420,7 @@ func (s *scenario) put(o runtime.Object, create bool) error {
 
 // until waits for something that no watch tells of.
 func (s *scenario) until(ok func() bool) error {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("never came; calls: %v", s.cri.Calls())

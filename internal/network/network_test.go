@@ -408,7 +408,7 @@ func TestRoutesFollowNodes(t *testing.T) {
 				if u.Gw != nil && u.Type == typ && u.Dst.String() == dst {
 					return u
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(60 * time.Second):
 				t.Fatalf("no change of the route to %s", dst)
 			}
 		}

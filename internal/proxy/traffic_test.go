@@ -370,7 +370,7 @@ func TestRunFollowsTheAPI(t *testing.T) {
 	if _, err := client.DiscoveryV1().EndpointSlices("default").Update(ctx, slice("web", c.ips[1]), metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		got, err := exchange()
 		if err == nil && got == c.ips[1].String() {

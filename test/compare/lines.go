@@ -56,6 +56,7 @@ func flatten(resource string, items []unstructured.Unstructured, node string) []
 		}
 		unstructured.RemoveNestedField(o.Object, "metadata", "managedFields")
 		unstructured.RemoveNestedField(o.Object, "metadata", "resourceVersion")
+		unstructured.RemoveNestedField(o.Object, "involvedObject", "resourceVersion")
 		prefix := resource + " " + text(name) + "  "
 		var walk func(path string, v any)
 		walk = func(path string, v any) {

@@ -50,7 +50,7 @@ func testRoom(t *testing.T, w *world) {
 		if code != http.StatusTooManyRequests {
 			t.Fatalf("the first answer is %d", code)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("300 requests of one user have room side by side")
 	}
 	w.start(t, shell("meanwhile", "exit 0"), ended)

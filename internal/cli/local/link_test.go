@@ -162,13 +162,13 @@ func TestUplink(t *testing.T) {
 	c := testCluster(t)
 	c.Uplink = true
 	node := join(t, c)
-	from, err := ask(node, out.Addr(), 5*time.Second)
+	from, err := ask(node, out.Addr(), 30*time.Second)
 	if err != nil || !strings.HasPrefix(from, machineIP.String()+":") {
 		t.Errorf("the world sees %q, %v; want the machine's address", from, err)
 	}
 	// The machine reaches the node by the node's own address, unhidden.
 	l := node.Listen(t, "tcp", netip.AddrPortFrom(c.NodeIP(c.Nodes[0]), 80).String())
-	conn, err := net.DialTimeout("tcp", l.Addr().String(), 5*time.Second)
+	conn, err := net.DialTimeout("tcp", l.Addr().String(), 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

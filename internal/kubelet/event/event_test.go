@@ -16,7 +16,7 @@ import (
 )
 
 func TestSameEventIsCounted(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	client := fake.NewSimpleClientset()
 	r := New(client, "n", clock.RealClock{}, slog.New(slog.DiscardHandler))

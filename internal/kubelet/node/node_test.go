@@ -35,7 +35,7 @@ func newNode(t *testing.T, client *fake.Clientset) (*Node, *clocktesting.FakeClo
 // the API is waited for by a watch.
 func await[T any](t *testing.T, w <-chan T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for !ok() {
 		select {
 		case <-w:

@@ -28,7 +28,7 @@ func configMap(name, value string) *v1.ConfigMap {
 }
 
 func TestHoldAndRelease(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	client := fake.NewSimpleClientset(configMap("a", "1"), configMap("other", "x"))
 	s := New(ctx, client, clock.RealClock{})
