@@ -81,7 +81,9 @@ func (p *process) claim(ctx context.Context, c kubernetes.Interface, l layout) (
 		return had, err
 	}
 	nodes := c.CoreV1().Nodes()
-	want := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: p.Node}}
+	want := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: p.Node, Annotations: map[string]string{"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+	}}
 	if had.IsValid() && l.Pods.Contains(had.Addr()) {
 		want.Spec.PodCIDR, want.Spec.PodCIDRs = had.String(), []string{had.String()}
 	}
