@@ -34,19 +34,11 @@ func defaultValidatingAdmissionPolicy(p *admissionregistrationv1.ValidatingAdmis
 	defaultMatch(p.Spec.MatchConstraints)
 }
 
-func defaultParam(r *admissionregistrationv1.ParamRef) {
-	if r != nil {
-		point(&r.ParameterNotFoundAction, admissionregistrationv1.DenyAction)
-	}
-}
-
 func defaultMutatingAdmissionPolicyBinding(b *admissionregistrationv1.MutatingAdmissionPolicyBinding) {
-	defaultParam(b.Spec.ParamRef)
 	defaultMatch(b.Spec.MatchResources)
 }
 
 func defaultValidatingAdmissionPolicyBinding(b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
-	defaultParam(b.Spec.ParamRef)
 	defaultMatch(b.Spec.MatchResources)
 }
 

@@ -9,9 +9,6 @@ import (
 var endpointsRules = &rules{ // never changed
 	create: rule(endpoints),
 	update: same(endpoints),
-	warnings: warning(func(_, _ *corev1.Endpoints) []string {
-		return []string{"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
-	}),
 }
 
 func endpoints(e *problems, ep *corev1.Endpoints) {

@@ -30,15 +30,15 @@ func kinds() map[schema.GroupResource]*rules {
 		"services":               serviceRules,
 	})
 	group("admissionregistration.k8s.io", map[string]*rules{
-		"mutatingadmissionpolicies":         none,
-		"mutatingadmissionpolicybindings":   none,
-		"mutatingwebhookconfigurations":     none,
-		"validatingadmissionpolicies":       none,
-		"validatingadmissionpolicybindings": none,
-		"validatingwebhookconfigurations":   none,
+		"mutatingadmissionpolicies":         mutatingPolicyRules,
+		"mutatingadmissionpolicybindings":   mutatingBindingRules,
+		"mutatingwebhookconfigurations":     mutatingWebhookRules,
+		"validatingadmissionpolicies":       validatingPolicyRules,
+		"validatingadmissionpolicybindings": validatingBindingRules,
+		"validatingwebhookconfigurations":   validatingWebhookRules,
 	})
 	group("apiextensions.k8s.io", map[string]*rules{
-		"customresourcedefinitions": none,
+		"customresourcedefinitions": definitionRules,
 	})
 	group("apiregistration.k8s.io", map[string]*rules{
 		"apiservices": apiServiceRules,
@@ -51,7 +51,7 @@ func kinds() map[schema.GroupResource]*rules {
 		"statefulsets":        statefulSetRules,
 	})
 	group("autoscaling", map[string]*rules{
-		"horizontalpodautoscalers": none,
+		"horizontalpodautoscalers": autoscalerRules,
 	})
 	group("batch", map[string]*rules{
 		"cronjobs": cronJobRules,
@@ -67,15 +67,15 @@ func kinds() map[schema.GroupResource]*rules {
 		"endpointslices": endpointSliceRules,
 	})
 	group("flowcontrol.apiserver.k8s.io", map[string]*rules{
-		"flowschemas":                 none,
-		"prioritylevelconfigurations": none,
+		"flowschemas":                 flowSchemaRules,
+		"prioritylevelconfigurations": priorityLevelRules,
 	})
 	group("networking.k8s.io", map[string]*rules{
 		"ingressclasses":  ingressClassRules,
 		"ingresses":       ingressRules,
-		"ipaddresses":     none,
+		"ipaddresses":     ipAddressRules,
 		"networkpolicies": networkPolicyRules,
-		"servicecidrs":    none,
+		"servicecidrs":    serviceCIDRRules,
 	})
 	group("node.k8s.io", map[string]*rules{
 		"runtimeclasses": runtimeClassRules,
@@ -90,10 +90,10 @@ func kinds() map[schema.GroupResource]*rules {
 		"roles":               roleRules,
 	})
 	group("resource.k8s.io", map[string]*rules{
-		"deviceclasses":          none,
-		"resourceclaims":         none,
-		"resourceclaimtemplates": none,
-		"resourceslices":         none,
+		"deviceclasses":          deviceClassRules,
+		"resourceclaims":         resourceClaimRules,
+		"resourceclaimtemplates": resourceClaimTemplateRules,
+		"resourceslices":         resourceSliceRules,
 	})
 	group("scheduling.k8s.io", map[string]*rules{
 		"priorityclasses": priorityClassRules,

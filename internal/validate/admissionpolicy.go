@@ -1,0 +1,279 @@
+package validate
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// Policies are checked as far as that goes without compiling their expressions.
+var (
+	validatingPolicyRules = &rules{ // never changed
+		create: rule(validatingPolicy),
+		update: same(validatingPolicy),
+	}
+	mutatingPolicyRules = &rules{ // never changed
+		create: rule(mutatingPolicy),
+		update: same(mutatingPolicy),
+	}
+	validatingBindingRules = &rules{ // never changed
+		create: rule(validatingBinding),
+		update: same(validatingBinding),
+	}
+	mutatingBindingRules = &rules{ // never changed
+		create: rule(mutatingBinding),
+		update: same(mutatingBinding),
+	}
+)
+
+func validatingPolicy(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) {
+	s, at := &p.Spec, field.NewPath("spec")
+	paramKind(e, s.ParamKind, at.Child("paramKind"))
+	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
+	matchConditions(e, s.MatchConditions, at.Child("matchConditions"))
+	whenFailing(e, s.FailurePolicy, at)
+	variables(e, s.Variables, at.Child("variables"))
+	if len(s.Validations) == 0 && len(s.AuditAnnotations) == 0 {
+		const text = "validations or auditAnnotations must contain at least one item"
+		e.required(at.Child("validations"), text)
+		e.required(at.Child("auditAnnotations"), text)
+		return
+	}
+	for i := range s.Validations {
+		judgement(e, &s.Validations[i], at.Child("validations").Index(i))
+	}
+	keys := map[string]bool{}
+	for i, a := range s.AuditAnnotations {
+		at := at.Child("auditAnnotations").Index(i)
+		key := p.Name + "/" + a.Key
+		e.texts(at.Child("key"), key, validation.IsQualifiedName(key))
+		if strings.TrimSpace(a.ValueExpression) == "" {
+			e.required(at.Child("valueExpression"), "valueExpression is not specified")
+		}
+		if keys[a.Key] {
+			e.add(field.Duplicate(at.Child("key"), a.Key))
+		}
+		keys[a.Key] = true
+	}
+}
+
+func judgement(e *problems, v *admissionregistrationv1.Validation, at *field.Path) {
+	message := strings.TrimSpace(v.Message)
+	switch expression := strings.TrimSpace(v.Expression); {
+	case expression == "":
+		e.required(at.Child("expression"), "expression is not specified")
+	case strings.Contains(expression, "\n") && message == "" && v.MessageExpression == "":
+		e.required(at.Child("message"), "message must be specified if expression contains line breaks")
+	}
+	if strings.Contains(message, "\n") {
+		e.invalid(at.Child("message"), v.Message, "must not contain line breaks")
+	}
+	if v.Message != "" && message == "" {
+		e.invalid(at.Child("message"), v.Message, "message must be non-empty if specified")
+	}
+	optionalOneOf(e, at, "reason", v.Reason, metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonRequestEntityTooLarge, metav1.StatusReasonUnauthorized)
+}
+
+func mutatingPolicy(e *problems, p *admissionregistrationv1.MutatingAdmissionPolicy) {
+	s, at := &p.Spec, field.NewPath("spec")
+	paramKind(e, s.ParamKind, at.Child("paramKind"))
+	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
+	matchConditions(e, s.MatchConditions, at.Child("matchConditions"))
+	whenFailing(e, s.FailurePolicy, at)
+	givenOneOf(e, at, "reinvocationPolicy", s.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
+	variables(e, s.Variables, at.Child("variables"))
+	if len(s.Mutations) == 0 {
+		e.required(at.Child("mutations"), "mutations must contain at least one item")
+	}
+	for i := range s.Mutations {
+		mutation(e, &s.Mutations[i], at.Child("mutations").Index(i))
+	}
+}
+
+func mutation(e *problems, m *admissionregistrationv1.Mutation, at *field.Path) {
+	apply, patch := (*string)(nil), (*string)(nil)
+	if m.ApplyConfiguration != nil {
+		apply = &m.ApplyConfiguration.Expression
+	}
+	if m.JSONPatch != nil {
+		patch = &m.JSONPatch.Expression
+	}
+	own, other, ownName, otherName := apply, patch, "applyConfiguration", "jsonPatch"
+	switch m.PatchType {
+	case admissionregistrationv1.PatchTypeApplyConfiguration:
+	case admissionregistrationv1.PatchTypeJSONPatch:
+		own, other, ownName, otherName = patch, apply, otherName, ownName
+	default:
+		givenOneOf(e, at, "patchType", m.PatchType, admissionregistrationv1.PatchTypeApplyConfiguration, admissionregistrationv1.PatchTypeJSONPatch)
+		return
+	}
+	if own == nil {
+		e.required(at.Child(ownName), "must be specified when patchType is "+string(m.PatchType))
+	} else if strings.TrimSpace(*own) == "" {
+		e.required(at.Child(ownName, "expression"), "")
+	}
+	if other != nil {
+		e.invalid(at.Child(otherName), "{"+otherName+"}", "must not be specified when patchType is "+string(m.PatchType))
+	}
+}
+
+func whenFailing(e *problems, p *admissionregistrationv1.FailurePolicyType, at *field.Path) {
+	optionalOneOf(e, at, "failurePolicy", p, admissionregistrationv1.Fail, admissionregistrationv1.Ignore)
+}
+
+func paramKind(e *problems, k *admissionregistrationv1.ParamKind, at *field.Path) {
+	if k == nil {
+		return
+	}
+	if k.APIVersion == "" {
+		e.required(at.Child("apiVersion"), "")
+	} else if gv, err := schema.ParseGroupVersion(k.APIVersion); err != nil {
+		e.invalid(at.Child("apiVersion"), k.APIVersion, err.Error())
+	} else {
+		if gv.Group != "" {
+			e.check(at, "apiVersion", gv.Group, dnsSubdomain)
+		}
+		for _, text := range validation.IsDNS1035Label(gv.Version) {
+			e.invalid(at.Child("apiVersion"), gv.Version, text)
+		}
+	}
+	e.checked(at, "kind", k.Kind, mixedLabel)
+}
+
+// celIdentifier is what CEL takes for a name.
+var celIdentifier = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[_a-zA-Z][_a-zA-Z0-9]*$`) })
+
+func variables(e *problems, all []admissionregistrationv1.Variable, at *field.Path) {
+	names := map[string]bool{}
+	for i, v := range all {
+		at := at.Index(i)
+		switch {
+		case v.Name == "":
+			e.required(at.Child("name"), "name is not specified")
+		case !celIdentifier().MatchString(v.Name):
+			e.invalid(at.Child("name"), v.Name, "must be a valid CEL identifier")
+		case names[v.Name]:
+			e.add(field.Duplicate(at.Child("name"), v.Name))
+		}
+		names[v.Name] = true
+		if strings.TrimSpace(v.Expression) == "" {
+			e.required(at.Child("expression"), "expression is not specified")
+		}
+	}
+}
+
+// constraints are what a policy must say it matches.
+func constraints(e *problems, m *admissionregistrationv1.MatchResources, at *field.Path) {
+	if m == nil {
+		e.required(at, "")
+		return
+	}
+	if len(m.ResourceRules) == 0 {
+		e.required(at.Child("resourceRules"), "")
+	}
+	matchResources(e, m, at)
+}
+
+func matchResources(e *problems, m *admissionregistrationv1.MatchResources, at *field.Path) {
+	if m == nil {
+		return
+	}
+	if m.MatchPolicy == nil {
+		e.required(at.Child("matchPolicy"), "")
+	} else {
+		oneOf(e, at, "matchPolicy", *m.MatchPolicy, admissionregistrationv1.Equivalent, admissionregistrationv1.Exact)
+	}
+	for _, s := range []struct {
+		name     string
+		selector *metav1.LabelSelector
+	}{{"namespaceSelector", m.NamespaceSelector}, {"objectSelector", m.ObjectSelector}} {
+		if s.selector == nil {
+			e.required(at.Child(s.name), "")
+			continue
+		}
+		e.all(metavalidation.ValidateLabelSelector(s.selector, metavalidation.LabelSelectorValidationOptions{}, at.Child(s.name)))
+	}
+	for name, list := range map[string][]admissionregistrationv1.NamedRuleWithOperations{
+		"resourceRules": m.ResourceRules, "excludeResourceRules": m.ExcludeResourceRules,
+	} {
+		for i := range list {
+			at := at.Child(name).Index(i)
+			matchRule(e, &list[i].RuleWithOperations, at)
+			names := list[i].ResourceNames
+			for j, n := range names {
+				if n != "" {
+					e.texts(at.Child("resourceNames").Index(j), n, segmentTexts(n))
+				}
+				if slices.Contains(names[:j], n) {
+					e.add(field.Duplicate(at.Child("resourceNames").Index(j), n))
+				}
+			}
+		}
+	}
+}
+
+func validatingBinding(e *problems, b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
+	s, at := &b.Spec, field.NewPath("spec")
+	e.checked(at, "policyName", s.PolicyName, dnsSubdomain)
+	paramRef(e, s.ParamRef, at.Child("paramRef"))
+	matchResources(e, s.MatchResources, at.Child("matchResources"))
+	actions := at.Child("validationActions")
+	if len(s.ValidationActions) == 0 {
+		e.required(actions, "at least one validation action is required")
+	}
+	supported := []admissionregistrationv1.ValidationAction{admissionregistrationv1.Audit, admissionregistrationv1.Deny, admissionregistrationv1.Warn}
+	for i, a := range s.ValidationActions {
+		if !slices.Contains(supported, a) {
+			e.add(field.NotSupported(actions.Index(i), a, supported))
+		}
+		if slices.Contains(s.ValidationActions[:i], a) {
+			e.add(field.Duplicate(actions.Index(i), a))
+		}
+	}
+	if slices.Contains(s.ValidationActions, admissionregistrationv1.Deny) && slices.Contains(s.ValidationActions, admissionregistrationv1.Warn) {
+		e.invalid(actions, s.ValidationActions, "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)")
+	}
+}
+
+func mutatingBinding(e *problems, b *admissionregistrationv1.MutatingAdmissionPolicyBinding) {
+	s, at := &b.Spec, field.NewPath("spec")
+	e.checked(at, "policyName", s.PolicyName, dnsSubdomain)
+	paramRef(e, s.ParamRef, at.Child("paramRef"))
+	matchResources(e, s.MatchResources, at.Child("matchResources"))
+}
+
+func paramRef(e *problems, r *admissionregistrationv1.ParamRef, at *field.Path) {
+	if r == nil {
+		return
+	}
+	switch {
+	case r.Name != "" && r.Selector != nil:
+		const text = "name and selector are mutually exclusive"
+		e.forbidden(at.Child("name"), text)
+		e.forbidden(at.Child("selector"), text)
+	case r.Name == "" && r.Selector == nil:
+		e.required(at, "one of name or selector must be specified")
+	case r.Name != "":
+		e.texts(at.Child("name"), r.Name, segmentTexts(r.Name))
+	}
+	if r.ParameterNotFoundAction == nil {
+		e.required(at.Child("parameterNotFoundAction"), "")
+		return
+	}
+	// Upstream lists them in this order.
+	if a := *r.ParameterNotFoundAction; a != admissionregistrationv1.DenyAction && a != admissionregistrationv1.AllowAction {
+		e.add(&field.Error{
+			Type: field.ErrorTypeNotSupported, Field: at.Child("parameterNotFoundAction").String(), BadValue: a,
+			Detail: fmt.Sprintf("supported values: %q, %q", admissionregistrationv1.DenyAction, admissionregistrationv1.AllowAction),
+		})
+	}
+}

@@ -1,0 +1,163 @@
+package validate
+
+import (
+	"strings"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var definitionRules = &rules{ // never changed
+	create: rule(definition),
+	update: change(func(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
+		definition(e, c)
+		at := field.NewPath("spec")
+		e.immutable(at, "group", c.Spec.Group, c.Spec.Group == old.Spec.Group)
+		e.immutable(at.Child("names"), "plural", c.Spec.Names.Plural, c.Spec.Names.Plural == old.Spec.Names.Plural)
+		if established(old) {
+			e.immutable(at, "scope", c.Spec.Scope, c.Spec.Scope == old.Spec.Scope)
+			e.immutable(at.Child("names"), "kind", c.Spec.Names.Kind, c.Spec.Names.Kind == old.Spec.Names.Kind)
+		}
+	}),
+}
+
+func established(c *apiextensionsv1.CustomResourceDefinition) bool {
+	for _, cond := range c.Status.Conditions {
+		if cond.Type == apiextensionsv1.Established {
+			return cond.Status == apiextensionsv1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+	s, at := &c.Spec, field.NewPath("spec")
+	if c.Name != s.Names.Plural+"."+s.Group {
+		e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
+	}
+	switch {
+	case s.Group == "":
+		e.required(at.Child("group"), "")
+	case len(dnsSubdomain(s.Group)) > 0:
+		e.check(at, "group", s.Group, dnsSubdomain)
+	case !strings.Contains(s.Group, "."):
+		e.invalid(at.Child("group"), s.Group, "should be a domain with at least one dot")
+	}
+	givenOneOf(e, at, "scope", s.Scope, apiextensionsv1.ClusterScoped, apiextensionsv1.NamespaceScoped)
+	if s.PreserveUnknownFields {
+		e.invalid(at.Child("preserveUnknownFields"), true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead")
+	}
+	definedVersions(e, c, at)
+	definedNames(e, &s.Names, at.Child("names"))
+	conversion(e, s.Conversion, at.Child("conversion"))
+}
+
+func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, at *field.Path) {
+	versions := c.Spec.Versions
+	stored, unique, names := "", true, map[string]bool{}
+	storing := 0
+	for i := range versions {
+		v := &versions[i]
+		if v.Storage {
+			storing++
+			stored = v.Name
+		}
+		unique = unique && !names[v.Name]
+		names[v.Name] = true
+		at := at.Child("versions").Index(i)
+		e.check(at, "name", v.Name, validation.IsDNS1035Label)
+		if i == 0 && v.Name != "" {
+			e.check(field.NewPath("spec"), "version", v.Name, validation.IsDNS1035Label)
+		}
+		if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+			e.required(at.Child("schema", "openAPIV3Schema"), "")
+			continue
+		}
+		if t := v.Schema.OpenAPIV3Schema.Type; t != "object" {
+			where := at.Child("schema")
+			if len(versions) == 1 {
+				where = field.NewPath("spec", "validation") // where one for all was
+			}
+			if t == "" {
+				e.required(where.Child("openAPIV3Schema", "type"), "must not be empty at the root")
+			} else {
+				e.invalid(where.Child("openAPIV3Schema", "type"), t, "must be object at the root")
+			}
+		}
+	}
+	if !unique {
+		e.invalid(at.Child("versions"), versions, "must contain unique version names")
+	}
+	if storing != 1 {
+		e.invalid(at.Child("versions"), versions, "must have exactly one version marked as storage version")
+	}
+	status := field.NewPath("status", "storedVersions")
+	if len(c.Status.StoredVersions) == 0 {
+		e.invalid(status, c.Status.StoredVersions, "must have at least one stored version")
+		return
+	}
+	has := map[string]bool{}
+	for i, v := range c.Status.StoredVersions {
+		if has[v] = true; !names[v] {
+			e.invalid(status.Index(i), v, "missing from spec.versions; "+v+" was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in "+v+" and removes "+v+" from status.storedVersions")
+		}
+	}
+	if stored != "" && (!has[stored] || storing > 1) {
+		e.invalid(status, c.Status.StoredVersions, "must have the storage version "+stored)
+	}
+}
+
+func definedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) {
+	e.checked(at, "plural", n.Plural, validation.IsDNS1035Label)
+	e.checked(at, "singular", n.Singular, validation.IsDNS1035Label)
+	e.checked(at, "kind", n.Kind, mixedLabel)
+	e.checked(at, "listKind", n.ListKind, mixedLabel)
+	if n.Kind != "" && n.Kind == n.ListKind {
+		e.invalid(at.Child("listKind"), n.ListKind, "kind and listKind may not be the same")
+	}
+	for i, s := range n.ShortNames {
+		e.texts(at.Child("shortNames").Index(i), s, validation.IsDNS1035Label(s))
+	}
+	for i, s := range n.Categories {
+		e.texts(at.Child("categories").Index(i), s, validation.IsDNS1035Label(s))
+	}
+}
+
+// mixedLabel is a label but for its case.
+func mixedLabel(name string) []string {
+	texts := validation.IsDNS1035Label(strings.ToLower(name))
+	for i := range texts {
+		texts[i] = "may have mixed case, but should otherwise match: " + texts[i]
+	}
+	return texts
+}
+
+func conversion(e *problems, c *apiextensionsv1.CustomResourceConversion, at *field.Path) {
+	if c == nil {
+		return
+	}
+	givenOneOf(e, at, "strategy", c.Strategy, apiextensionsv1.NoneConverter, apiextensionsv1.WebhookConverter)
+	if c.Strategy != apiextensionsv1.WebhookConverter {
+		if c.Webhook != nil {
+			e.forbidden(at.Child("webhookClientConfig"), "should not be set when strategy is not set to Webhook")
+		}
+		return
+	}
+	if c.Webhook == nil || c.Webhook.ClientConfig == nil {
+		e.required(at.Child("webhookClientConfig"), "required when strategy is set to Webhook")
+	} else {
+		w := c.Webhook.ClientConfig
+		at := at.Child("webhookClientConfig")
+		var s *serviceReference
+		if w.Service != nil {
+			s = &serviceReference{w.Service.Namespace, w.Service.Name, w.Service.Path, w.Service.Port}
+		}
+		clientConfig(e, w.URL, s, at)
+	}
+	if c.Webhook == nil || len(c.Webhook.ConversionReviewVersions) == 0 {
+		e.required(at.Child("conversionReviewVersions"), "")
+		return
+	}
+	reviewVersions(e, c.Webhook.ConversionReviewVersions, at.Child("conversionReviewVersions"))
+}

@@ -1,0 +1,219 @@
+package validate
+
+import (
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// What a scaling rule may hold, in seconds.
+const (
+	longestWindow = 3600
+	longestPeriod = 1800
+)
+
+var autoscalerRules = &rules{ // never changed
+	create: rule(autoscaler),
+	update: same(autoscaler),
+	subresources: subresources{
+		"status": same(func(e *problems, a *autoscalingv2.HorizontalPodAutoscaler) {
+			at := field.NewPath("status")
+			e.notNegative(at, "currentReplicas", int64(a.Status.CurrentReplicas))
+			e.notNegative(at, "desiredReplicas", int64(a.Status.DesiredReplicas))
+		}),
+	},
+}
+
+func autoscaler(e *problems, a *autoscalingv2.HorizontalPodAutoscaler) {
+	s, at := &a.Spec, field.NewPath("spec")
+	if n := s.MinReplicas; n != nil && *n < 1 {
+		// Scaling to nothing is not on by default.
+		e.invalid(at.Child("minReplicas"), *n, "must be greater than or equal to 1")
+	}
+	if s.MaxReplicas < 1 {
+		e.required(at.Child("maxReplicas"), "must be set and greater than 0")
+	}
+	if s.MinReplicas != nil && s.MaxReplicas < *s.MinReplicas {
+		e.invalid(at.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to `minReplicas`")
+	}
+	target := at.Child("scaleTargetRef")
+	crossReference(e, s.ScaleTargetRef, target)
+	if gv, err := schema.ParseGroupVersion(s.ScaleTargetRef.APIVersion); err != nil {
+		e.invalid(target.Child("apiVersion"), s.ScaleTargetRef.APIVersion, err.Error())
+	} else if gv.Empty() {
+		e.invalid(target.Child("apiVersion"), s.ScaleTargetRef.APIVersion, "apiVersion must specify API group")
+	}
+	scalesToNothing := false
+	for i := range s.Metrics {
+		m := &s.Metrics[i]
+		metric(e, m, at.Child("metrics").Index(i))
+		scalesToNothing = scalesToNothing || m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType
+	}
+	if n := s.MinReplicas; n != nil && *n == 0 && !scalesToNothing {
+		e.forbidden(at.Child("metrics"), "must specify at least one Object or External metric to support scaling to zero replicas")
+	}
+	if b := s.Behavior; b != nil {
+		scalingRules(e, b.ScaleUp, at.Child("behavior", "scaleUp"))
+		scalingRules(e, b.ScaleDown, at.Child("behavior", "scaleDown"))
+	}
+}
+
+func crossReference(e *problems, r autoscalingv2.CrossVersionObjectReference, at *field.Path) {
+	segment(e, at, "kind", r.Kind, "")
+	segment(e, at, "name", r.Name, "")
+}
+
+// segment checks a child field that becomes part of a path.
+func segment(e *problems, at *field.Path, name, value, missing string) {
+	if value == "" {
+		e.required(at.Child(name), missing)
+		return
+	}
+	e.texts(at.Child(name), value, segmentTexts(value))
+}
+
+func segmentTexts(value string) []string { return path.IsValidPathSegmentName(value) }
+
+func scalingRules(e *problems, r *autoscalingv2.HPAScalingRules, at *field.Path) {
+	if r == nil {
+		return
+	}
+	if w := r.StabilizationWindowSeconds; w != nil {
+		switch at := at.Child("stabilizationWindowSeconds"); {
+		case *w < 0:
+			e.invalid(at, *w, "must be greater than or equal to zero")
+		case *w > longestWindow:
+			e.invalid(at, *w, "must be less than or equal to 3600")
+		}
+	}
+	optionalOneOf(e, at, "selectPolicy", r.SelectPolicy,
+		autoscalingv2.DisabledPolicySelect, autoscalingv2.MaxChangePolicySelect, autoscalingv2.MinChangePolicySelect)
+	if t := r.Tolerance; t != nil && t.Sign() < 0 {
+		e.invalid(at.Child("tolerance"), t.String(), "must be greater than or equal to 0")
+	}
+	at = at.Child("policies")
+	if len(r.Policies) == 0 {
+		e.required(at, "must specify at least one Policy")
+	}
+	for i := range r.Policies {
+		p, at := &r.Policies[i], at.Index(i)
+		oneOf(e, at, "type", p.Type, autoscalingv2.PercentScalingPolicy, autoscalingv2.PodsScalingPolicy)
+		if p.Value <= 0 {
+			e.invalid(at.Child("value"), p.Value, "must be greater than zero")
+		}
+		switch at := at.Child("periodSeconds"); {
+		case p.PeriodSeconds <= 0:
+			e.invalid(at, p.PeriodSeconds, "must be greater than zero")
+		case p.PeriodSeconds > longestPeriod:
+			e.invalid(at, p.PeriodSeconds, "must be less than or equal to 1800")
+		}
+	}
+}
+
+var metricTypes = []autoscalingv2.MetricSourceType{ // never changed
+	autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType, autoscalingv2.ObjectMetricSourceType,
+	autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType,
+}
+
+func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
+	if m.Type == "" {
+		e.required(at.Child("type"), "must specify a metric source type")
+	}
+	oneOf(e, at, "type", m.Type, metricTypes...)
+	source, set := "", true
+	switch m.Type {
+	case autoscalingv2.ObjectMetricSourceType:
+		source, set = "object", m.Object != nil
+	case autoscalingv2.PodsMetricSourceType:
+		source, set = "pods", m.Pods != nil
+	case autoscalingv2.ResourceMetricSourceType:
+		source, set = "resource", m.Resource != nil
+	case autoscalingv2.ContainerResourceMetricSourceType:
+		source, set = "containerResource", m.ContainerResource != nil
+	case autoscalingv2.ExternalMetricSourceType:
+		source, set = "external", m.External != nil
+	default:
+		oneOf(e, at, "type", m.Type, metricTypes...) // and told once more, as upstream does
+		return
+	}
+	at = at.Child(source)
+	if !set {
+		e.required(at, "must populate information for the given metric source")
+		return
+	}
+	switch source {
+	case "object":
+		o := m.Object
+		crossReference(e, o.DescribedObject, at.Child("describedObject"))
+		identifier(e, &o.Metric, at.Child("metric"))
+		target(e, &o.Target, at.Child("target"))
+		if o.Target.Value == nil && o.Target.AverageValue == nil {
+			e.required(at.Child("target", "averageValue"), "must set either a target value or averageValue")
+		}
+	case "pods":
+		identifier(e, &m.Pods.Metric, at.Child("metric"))
+		target(e, &m.Pods.Target, at.Child("target"))
+		if m.Pods.Target.AverageValue == nil || m.Pods.Target.AverageValue.IsZero() {
+			e.required(at.Child("target", "averageValue"), "must specify a positive target averageValue")
+		}
+	case "resource":
+		resourceTarget(e, m.Resource.Name, &m.Resource.Target, at)
+	case "containerResource":
+		if m.ContainerResource.Container == "" {
+			e.required(at.Child("container"), "must specify a container")
+		}
+		resourceTarget(e, m.ContainerResource.Name, &m.ContainerResource.Target, at)
+	case "external":
+		t := &m.External.Target
+		identifier(e, &m.External.Metric, at.Child("metric"))
+		target(e, t, at.Child("target"))
+		switch {
+		case t.Value == nil && t.AverageValue == nil:
+			e.required(at.Child("target", "averageValue"), "must set either a target value for metric or a per-pod target")
+		case t.Value != nil && t.AverageValue != nil:
+			e.forbidden(at.Child("target", "value"), "may not set both a target value for metric and a per-pod target")
+		}
+	}
+}
+
+func identifier(e *problems, m *autoscalingv2.MetricIdentifier, at *field.Path) {
+	segment(e, at, "name", m.Name, "must specify a metric name")
+}
+
+func resourceTarget(e *problems, name corev1.ResourceName, t *autoscalingv2.MetricTarget, at *field.Path) {
+	if name == "" {
+		e.required(at.Child("name"), "must specify a resource name")
+	}
+	at = at.Child("target")
+	target(e, t, at)
+	switch {
+	case t.AverageUtilization == nil && t.AverageValue == nil:
+		e.required(at.Child("averageUtilization"), "must set either a target raw value or a target utilization")
+	case t.AverageUtilization != nil && t.AverageValue != nil:
+		e.forbidden(at.Child("averageValue"), "may not set both a target raw value and a target utilization")
+	}
+}
+
+func target(e *problems, t *autoscalingv2.MetricTarget, at *field.Path) {
+	switch t.Type {
+	case autoscalingv2.UtilizationMetricType, autoscalingv2.ValueMetricType, autoscalingv2.AverageValueMetricType:
+	default:
+		if t.Type == "" {
+			e.required(at.Child("type"), "must specify a metric target type")
+		}
+		e.invalid(at.Child("type"), t.Type, "must be either Utilization, Value, or AverageValue")
+	}
+	positive := func(name string, q *resource.Quantity) {
+		if q != nil && q.Sign() != 1 {
+			e.invalid(at.Child(name), q.String(), "must be positive")
+		}
+	}
+	positive("value", t.Value)
+	if t.AverageUtilization != nil && *t.AverageUtilization < 1 {
+		e.invalid(at.Child("averageUtilization"), *t.AverageUtilization, "must be greater than 0")
+	}
+	positive("averageValue", t.AverageValue)
+}

@@ -1,0 +1,266 @@
+package validate
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+var (
+	deviceClassRules = &rules{ // never changed
+		create: rule(deviceClass),
+		update: same(deviceClass),
+	}
+	resourceClaimRules = &rules{ // never changed
+		create: rule(func(e *problems, c *resourcev1.ResourceClaim) { deviceClaim(e, &c.Spec, field.NewPath("spec")) }),
+		update: change(func(e *problems, c, old *resourcev1.ResourceClaim) {
+			e.immutable(nil, "spec", c.Spec, sameSpec(c.Spec, old.Spec))
+		}),
+		subresources: subresources{"status": same(func(e *problems, c *resourcev1.ResourceClaim) {
+			at := field.NewPath("status", "reservedFor")
+			if n := len(c.Status.ReservedFor); n > resourcev1.ResourceClaimReservedForMaxSize {
+				e.add(field.TooMany(at, n, resourcev1.ResourceClaimReservedForMaxSize))
+			}
+			for i, r := range c.Status.ReservedFor {
+				at := at.Index(i)
+				e.given(at, "resource", r.Resource)
+				e.given(at, "name", r.Name)
+				e.given(at, "uid", string(r.UID))
+			}
+			if len(c.Status.ReservedFor) > 0 && c.Status.Allocation == nil {
+				e.forbidden(at, "may not be specified when `allocated` is not set")
+			}
+		})},
+	}
+	resourceClaimTemplateRules = &rules{ // never changed
+		create: rule(func(e *problems, t *resourcev1.ResourceClaimTemplate) {
+			deviceClaim(e, &t.Spec.Spec, field.NewPath("spec", "spec"))
+		}),
+		update: change(func(e *problems, t, old *resourcev1.ResourceClaimTemplate) {
+			e.immutable(nil, "spec", t.Spec, sameSpec(t.Spec, old.Spec))
+		}),
+	}
+)
+
+func deviceClass(e *problems, c *resourcev1.DeviceClass) {
+	at := field.NewPath("spec")
+	deviceSelectors(e, c.Spec.Selectors, at.Child("selectors"))
+	config := at.Child("config")
+	if n := len(c.Spec.Config); n > resourcev1.DeviceConfigMaxSize {
+		e.add(field.TooMany(config, n, resourcev1.DeviceConfigMaxSize))
+	}
+	for i := range c.Spec.Config {
+		opaque(e, &c.Spec.Config[i].DeviceConfiguration, config.Index(i))
+	}
+	if n := c.Spec.ExtendedResourceName; n != nil && !extended(*n) {
+		e.invalid(at.Child("extendedResourceName"), *n, "must be a valid extended resource name")
+	}
+}
+
+// extended tells whether a name is one of a resource that nodes advertise.
+func extended(name string) bool {
+	domain, _, ok := strings.Cut(name, "/")
+	return ok && !strings.HasSuffix("."+domain, ".kubernetes.io") && !strings.HasPrefix(name, "requests.") &&
+		len(validation.IsQualifiedName("requests."+name)) == 0
+}
+
+func deviceSelectors(e *problems, all []resourcev1.DeviceSelector, at *field.Path) {
+	if n := len(all); n > resourcev1.DeviceSelectorsMaxSize {
+		e.add(field.TooMany(at, n, resourcev1.DeviceSelectorsMaxSize))
+	}
+	for i, s := range all {
+		at := at.Index(i).Child("cel")
+		switch {
+		case s.CEL == nil:
+			e.required(at, "")
+		case len(s.CEL.Expression) > resourcev1.CELSelectorExpressionMaxLength:
+			e.add(field.TooLong(at.Child("expression"), "", resourcev1.CELSelectorExpressionMaxLength))
+		case strings.TrimSpace(s.CEL.Expression) == "":
+			e.invalid(at.Child("expression"), s.CEL.Expression, "compilation failed: ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}")
+		}
+	}
+}
+
+func driverName(e *problems, at *field.Path, name string) {
+	if name == "" {
+		e.required(at, "")
+		return
+	}
+	if len(name) > resourcev1.DriverNameMaxLength {
+		e.add(field.TooLong(at, "", resourcev1.DriverNameMaxLength))
+	}
+	e.texts(at, name, dnsSubdomain(name))
+}
+
+func opaque(e *problems, c *resourcev1.DeviceConfiguration, at *field.Path) {
+	at = at.Child("opaque")
+	if c.Opaque == nil {
+		e.required(at, "")
+		return
+	}
+	driverName(e, at.Child("driver"), c.Opaque.Driver)
+	raw, parameters := c.Opaque.Parameters.Raw, at.Child("parameters")
+	var object map[string]any
+	switch {
+	case len(raw) == 0:
+		e.required(parameters, "")
+	case len(raw) > resourcev1.OpaqueParametersMaxLength:
+		e.add(field.TooLong(parameters, "", resourcev1.OpaqueParametersMaxLength))
+	default:
+		var any any
+		if err := json.Unmarshal(raw, &any); err != nil {
+			e.invalid(parameters, "<value omitted>", "error parsing data as JSON: "+err.Error())
+		} else if json.Unmarshal(raw, &object) != nil || object == nil {
+			e.invalid(parameters, "<value omitted>", "must be a valid JSON object")
+		}
+	}
+}
+
+func deviceClaim(e *problems, s *resourcev1.ResourceClaimSpec, at *field.Path) {
+	d, at := &s.Devices, at.Child("devices")
+	names := map[string]bool{}
+	requests := at.Child("requests")
+	if n := len(d.Requests); n > resourcev1.DeviceRequestsMaxSize {
+		e.add(field.TooMany(requests, n, resourcev1.DeviceRequestsMaxSize))
+	}
+	for i := range d.Requests {
+		r, at := &d.Requests[i], requests.Index(i)
+		if names[r.Name] {
+			e.add(field.Duplicate(at, r.Name))
+		}
+		names[r.Name] = true
+		deviceRequest(e, r, names, at)
+	}
+	for i := range d.Constraints {
+		c, at := &d.Constraints[i], at.Child("constraints").Index(i)
+		named(e, c.Requests, names, at.Child("requests"))
+		if (c.MatchAttribute == nil) == (c.DistinctAttribute == nil) {
+			e.required(at, `exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set`)
+			continue
+		}
+		if c.MatchAttribute != nil {
+			attributeName(e, string(*c.MatchAttribute), at.Child("matchAttribute"))
+		} else {
+			attributeName(e, string(*c.DistinctAttribute), at.Child("distinctAttribute"))
+		}
+	}
+	if n := len(d.Constraints); n > resourcev1.DeviceConstraintsMaxSize {
+		e.add(field.TooMany(at.Child("constraints"), n, resourcev1.DeviceConstraintsMaxSize))
+	}
+	if n := len(d.Config); n > resourcev1.DeviceConfigMaxSize {
+		e.add(field.TooMany(at.Child("config"), n, resourcev1.DeviceConfigMaxSize))
+	}
+	for i := range d.Config {
+		at := at.Child("config").Index(i)
+		named(e, d.Config[i].Requests, names, at.Child("requests"))
+		opaque(e, &d.Config[i].DeviceConfiguration, at)
+	}
+}
+
+// named checks a list of requests' names.
+func named(e *problems, list []string, names map[string]bool, at *field.Path) {
+	for i, n := range list {
+		if slices.Contains(list[:i], n) {
+			e.add(field.Duplicate(at.Index(i), n))
+		}
+		if !names[n] {
+			e.invalid(at.Index(i), n, "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'")
+		}
+	}
+}
+
+// attributeName checks a name that says which domain's it is.
+func attributeName(e *problems, name string, at *field.Path) {
+	domain, id, ok := strings.Cut(name, "/")
+	if !ok {
+		e.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash")
+		return
+	}
+	e.texts(at, domain, dnsSubdomain(domain))
+	e.texts(at, id, validation.IsCIdentifier(id))
+}
+
+func deviceRequest(e *problems, r *resourcev1.DeviceRequest, names map[string]bool, at *field.Path) {
+	e.texts(at.Child("name"), r.Name, dnsLabel(r.Name))
+	switch {
+	case r.Exactly == nil && len(r.FirstAvailable) == 0:
+		e.required(at, "exactly one of `exactly` or `firstAvailable` is required")
+	case r.Exactly != nil && len(r.FirstAvailable) > 0:
+		e.invalid(at, nil, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set")
+	case r.Exactly != nil:
+		x := r.Exactly
+		wantedDevices(e, x.DeviceClassName, x.Selectors, x.AllocationMode, x.Count, x.Tolerations, at.Child("exactly"))
+		return
+	}
+	if n := len(r.FirstAvailable); n > resourcev1.FirstAvailableDeviceRequestMaxSize {
+		e.add(field.TooMany(at.Child("firstAvailable"), n, resourcev1.FirstAvailableDeviceRequestMaxSize))
+	}
+	if r.Exactly != nil {
+		return
+	}
+	own := map[string]bool{}
+	for i := range r.FirstAvailable {
+		s, at := &r.FirstAvailable[i], at.Child("firstAvailable").Index(i)
+		e.texts(at.Child("name"), s.Name, dnsLabel(s.Name))
+		if own[s.Name] {
+			e.add(field.Duplicate(at, s.Name))
+		}
+		own[s.Name] = true
+		names[r.Name+"/"+s.Name] = true
+		wantedDevices(e, s.DeviceClassName, s.Selectors, s.AllocationMode, s.Count, s.Tolerations, at)
+	}
+}
+
+func wantedDevices(e *problems, class string, selectors []resourcev1.DeviceSelector, mode resourcev1.DeviceAllocationMode, count int64, tolerations []resourcev1.DeviceToleration, at *field.Path) {
+	e.checked(at, "deviceClassName", class, dnsSubdomain)
+	deviceSelectors(e, selectors, at.Child("selectors"))
+	switch mode {
+	case resourcev1.DeviceAllocationModeAll:
+		if count != 0 {
+			e.invalid(at.Child("count"), count, "must not be specified when allocationMode is 'All'")
+		}
+	case resourcev1.DeviceAllocationModeExactCount:
+		if count <= 0 {
+			e.invalid(at.Child("count"), count, "must be greater than zero")
+		}
+	default:
+		oneOf(e, at, "allocationMode", mode, resourcev1.DeviceAllocationModeAll, resourcev1.DeviceAllocationModeExactCount)
+	}
+	if n := len(tolerations); n > resourcev1.DeviceTolerationsMaxLength {
+		e.add(field.TooMany(at.Child("tolerations"), n, resourcev1.DeviceTolerationsMaxLength))
+	}
+	for i, t := range tolerations {
+		at := at.Child("tolerations").Index(i)
+		if t.Key != "" {
+			e.all(labelName(t.Key, at.Child("key")))
+		}
+		switch t.Operator {
+		case resourcev1.DeviceTolerationOpExists:
+			if t.Value != "" {
+				e.invalid(at.Child("value"), t.Value, "must be empty for operator `Exists`")
+			}
+		case resourcev1.DeviceTolerationOpEqual:
+			e.texts(at.Child("value"), t.Value, validation.IsValidLabelValue(t.Value))
+		default:
+			oneOf(e, at, "operator", t.Operator, resourcev1.DeviceTolerationOpEqual, resourcev1.DeviceTolerationOpExists)
+		}
+		if t.Effect != "" {
+			oneOf(e, at, "effect", t.Effect, deviceTaintEffects...)
+		}
+	}
+}
+
+var deviceTaintEffects = []resourcev1.DeviceTaintEffect{ // never changed
+	resourcev1.DeviceTaintEffectNoExecute, resourcev1.DeviceTaintEffectNoSchedule, resourcev1.DeviceTaintEffectNone,
+}
+
+func labelName(name string, at *field.Path) (errs field.ErrorList) {
+	for _, text := range validation.IsQualifiedName(name) {
+		errs = append(errs, field.Invalid(at, name, text))
+	}
+	return errs
+}
