@@ -135,23 +135,33 @@ func (c *Cluster) startNodes(ctx context.Context, cg *cgroups, o Options) error 
 	if err != nil {
 		return err
 	}
+	// Written down before anything runs, so that a delete finds it.
+	if err := c.save(); err != nil {
+		return err
+	}
 	failed := make(chan error)
 	started := 0
-	for _, n := range c.Nodes {
+	for i, n := range c.Nodes {
 		if c.runs(cg, n) {
 			continue
 		}
-		// One after the other: the first is the server, and by then has an
-		// address to be tried at. They go on side by side.
+		started++
+		if i > 0 {
+			go func() {
+				wait, err := c.startNode(cg, n, token, o)
+				if err == nil {
+					err = wait(ctx)
+				}
+				failed <- err
+			}()
+			continue
+		}
+		// The server has an address before the agents, which try it, begin.
 		wait, err := c.startNode(cg, n, token, o)
 		if err != nil {
-			wait = func(context.Context) error { return err }
+			return err
 		}
-		started++
 		go func() { failed <- wait(ctx) }()
-		if err != nil {
-			break
-		}
 	}
 	var first error
 	for range started {
@@ -254,6 +264,10 @@ func (c *Cluster) startNode(cg *cgroups, node string, token *auth.JoinToken, o O
 			return nil, err
 		}
 		inherited = append(inherited, socket)
+		if err := c.save(); err != nil { // with the port
+			ready.Close()
+			return nil, err
+		}
 	}
 	log, err := os.OpenFile(c.LogFile(node), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -275,7 +289,7 @@ func (c *Cluster) startNode(cg *cgroups, node string, token *auth.JoinToken, o O
 // launch runs the node's process in the node's namespaces and cgroup.
 func (c *Cluster) launch(cg *cgroups, node string, token *auth.JoinToken, o Options, log *os.File, inherited []*os.File) error {
 	file := filepath.Join(c.NodeRunDir(node), "config.json")
-	if err := errors.Join(c.save(), c.nodeConfig(node, token, o).Write(file)); err != nil {
+	if err := c.nodeConfig(node, token, o).Write(file); err != nil {
 		return err
 	}
 	for _, path := range []string{serverCgroup, supervisorCgroup} {
