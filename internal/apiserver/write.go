@@ -204,9 +204,10 @@ func (w *write) begin(m metav1.Object) error {
 	} else if m.GetNamespace() != "" {
 		m.SetNamespace("")
 	}
-	if m.GetResourceVersion() != "" {
+	if v := m.GetResourceVersion(); v != "" && v != "0" {
 		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
 	}
+	m.SetResourceVersion("")
 	m.SetUID(w.uid())
 	m.SetCreationTimestamp(w.now())
 	m.SetDeletionTimestamp(nil)
@@ -354,7 +355,7 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 			return e, true, err
 		}
 		m := obj.(metav1.Object)
-		if v := m.GetResourceVersion(); v == "" {
+		if v := m.GetResourceVersion(); v == "" || v == "0" { // whatever it is now
 			if w.kind.strategy.Conditional {
 				return nil, false, apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), w.name, field.ErrorList{
 					field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
