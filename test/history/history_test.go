@@ -37,11 +37,9 @@ func within(t *testing.T) time.Duration {
 	return d
 }
 
-const namespace = "history"
-
 // clients returns how the n-th client reaches the cluster: a connection of its
 // own, every other in protobuf.
-func clients(t *testing.T, c *cluster.Cluster) func(n int) corev1client.ConfigMapInterface {
+func clients(t *testing.T, c *cluster.Cluster, namespace string) func(n int) corev1client.ConfigMapInterface {
 	return func(n int) corev1client.ConfigMapInterface {
 		cfg := c.RestConfig()
 		cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -61,17 +59,17 @@ func clients(t *testing.T, c *cluster.Cluster) func(n int) corev1client.ConfigMa
 
 var keys = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 
-// play lets clients loose for a while. In every round disturb, if there is one,
-// is called in the middle of the writes.
-func play(t *testing.T, c *cluster.Cluster, disturb func(down func() (back func()))) *history.History {
+// play lets clients loose on a new namespace, for a while and four rounds at
+// least. In every round disturb, if there is one, is called in the middle of the
+// writes.
+func play(t *testing.T, c *cluster.Cluster, namespace string, d time.Duration, disturb func(down func() (back func()))) *history.History {
 	t.Helper()
-	d := within(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*d+2*time.Minute)
 	defer cancel()
 	if _, err := c.Client().CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	r := history.NewRecorder(clients(t, c))
+	r := history.NewRecorder(clients(t, c, namespace))
 	const last = "last"
 	var watching sync.WaitGroup
 	for i, how := range []history.Watching{
@@ -147,18 +145,18 @@ func check(t *testing.T, h *history.History) {
 
 func TestMemory(t *testing.T) {
 	c := cluster.Start(t, "--memory-store")
-	h := play(t, c, nil)
-	check(t, h)
-	faults(t, h)
+	check(t, play(t, c, "history", within(t), nil))
+	faults(t, play(t, c, "faults", 0, nil))
 }
 
 // TestKills: what was acknowledged outlives a SIGKILL, and nobody is told
 // otherwise.
 func TestKills(t *testing.T) {
 	c := cluster.Start(t)
-	h := play(t, c, func(down func() (back func())) {
+	const namespace = "history"
+	check(t, play(t, c, namespace, within(t), func(down func() (back func())) {
 		// In the midst of writes: when so many of them have been seen.
-		w, err := clients(t, c)(0).Watch(t.Context(), metav1.ListOptions{})
+		w, err := clients(t, c, namespace)(0).Watch(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,8 +168,7 @@ func TestKills(t *testing.T) {
 		c.KillServer()
 		c.Resume()
 		back()
-	})
-	check(t, h)
+	}))
 }
 
 // faults seeds what a broken server might tell into a history that is right,
