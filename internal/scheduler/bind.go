@@ -29,6 +29,12 @@ func (s *Scheduler) bind(ctx context.Context, it *item, pod *v1.Pod, nodeName st
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	queued := s.queue.items[pod.UID] == it
+	if now := s.clock.Now(); err != nil {
+		s.counted.attempt(failed, it.began, now)
+	} else {
+		s.counted.attempt(scheduled, it.began, now)
+		s.counted.pods.add(podBounds, now.Sub(it.added))
+	}
 	if err == nil {
 		if queued {
 			s.dequeue(it)

@@ -26,6 +26,7 @@ func (s *Scheduler) scheduleOne(ctx context.Context) bool {
 	if it == nil {
 		return false
 	}
+	it.began = now
 	n, why := s.decide(it)
 	if n == nil {
 		s.refuse(ctx, it, why, now)
@@ -52,10 +53,12 @@ func (s *Scheduler) refuse(ctx context.Context, it *item, why diagnosis, now tim
 	var room *candidate
 	vain := noNodes
 	if why.failures != nil {
+		s.counted.preempts++
 		if room, vain = s.preempt(it, why); room == nil {
 			text += " " + noClaims + ", preemption: " + vain
 		}
 	}
+	s.counted.attempt(unschedulable, now, s.clock.Now())
 	it.backOff(now)
 	s.queue.push(it, waiting)
 	s.queue.settle(it, false, now)

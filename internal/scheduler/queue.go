@@ -32,6 +32,7 @@ type item struct {
 	class    *class
 	priority int32
 	added    time.Time
+	began    time.Time // the attempt that is under way
 	seq      uint64
 	attempts int
 	ready    time.Time // end of its back-off

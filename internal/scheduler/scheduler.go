@@ -67,6 +67,7 @@ type Scheduler struct {
 	index       *index
 	queue       *queue
 	nominations nominations
+	counted     counted
 	rng         *rand.Rand
 	start       int        // where the next look at a part of the nodes begins
 	failures    []*failure // of the last decision that found no node

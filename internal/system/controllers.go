@@ -128,6 +128,7 @@ func (p *process) controllers(a *api) error {
 	}
 	s := scheduler.New(scheduler.Config{Client: k, Create: client.Creator(a.as(auth.Scheduler)), Informers: a.informers, Clock: p.clock, Logger: p.log.With("part", "scheduler")})
 	parts = append(parts, run.Part{Name: "scheduler", Run: s.Run})
+	a.registry.MustRegister(s.Collector())
 
 	// Informers start once all have said what they want to see, and end after
 	// those who look at them.
