@@ -3,6 +3,7 @@ package apiserver
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	handler  http.Handler
+	// slis serves /metrics/slis once somebody asked for it.
+	slis     http.Handler
+	slisOnce sync.Once
 
 	authenticated, unauthenticated atomic.Uint64
 	allowed, denied                atomic.Uint64

@@ -75,6 +75,9 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
+	if _, slis := a.do("GET", "/metrics/slis", ""); !strings.Contains(slis, `kubernetes_healthcheck{name="etcd",type="readyz"} 1`) || !strings.Contains(slis, `kubernetes_healthchecks_total{name="ping",status="success",type="livez"} 1`) {
+		t.Error(slis)
+	}
 	// A parser is content, too.
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	if _, err := parser.TextToMetricFamilies(strings.NewReader(body)); err != nil {

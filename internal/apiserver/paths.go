@@ -40,8 +40,12 @@ func (q *request) path(path string) error {
 			return q.versionInfo()
 		}
 	case "metrics":
-		if rest == "" {
+		switch rest {
+		case "":
 			q.metrics.handler.ServeHTTP(answered{q.w, q}, q.r)
+			return nil
+		case "slis":
+			q.slisHandler().ServeHTTP(answered{q.w, q}, q.r)
 			return nil
 		}
 	case "":
@@ -86,7 +90,7 @@ func (q *request) versionInfo() error {
 
 // index lists the paths that are served.
 func (q *request) index() error {
-	paths := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/readyz", "/version"}
+	paths := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/metrics/slis", "/readyz", "/version"}
 	for _, g := range q.Table.Groups() {
 		if g.Name == "" {
 			continue

@@ -79,11 +79,13 @@ func allow(_ context.Context, user string, groups []string, _, _ string) error {
 
 type server struct {
 	Config
+	metrics http.Handler
 }
 
 // Run serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
-	s := &server{c}
+	s := &server{Config: c}
+	s.metrics = newMetrics(c.Node)
 	if s.Authorize == nil {
 		s.Authorize = allow
 	}
@@ -129,7 +131,7 @@ func (s *server) routes() http.Handler {
 	m.HandleFunc("POST /run/{namespace}/{pod}/{container}", s.run)
 	m.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", s.run)
 	m.HandleFunc("GET /stats/summary", s.summary)
-	m.HandleFunc("GET /metrics", s.metrics)
+	m.Handle("GET /metrics", s.metrics)
 	m.HandleFunc("GET /metrics/resource", s.resource)
 	m.HandleFunc("GET /metrics/cadvisor", s.resource)
 	return m

@@ -257,6 +257,9 @@ func TestLogsAndStats(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &sum); err != nil || sum.Node.NodeName != "n" || len(sum.Pods) != 1 || sum.Pods[0].PodRef.Name != "web" {
 		t.Errorf("summary: %v %s", err, body)
 	}
+	if _, body = get(t, c, base+"/metrics"); !strings.Contains(body, "\nkubelet_running_pods ") || !strings.Contains(body, "\nprocess_cpu_seconds_total ") || !strings.Contains(body, `kubelet_running_containers{container_state="running"}`) {
+		t.Error(body)
+	}
 	_, body = get(t, c, base+"/metrics/resource")
 	if want := `container_cpu_usage_seconds_total{container="app",namespace="default",pod="web"} 1.5 5`; !strings.Contains(body, want) {
 		t.Errorf("no %s in:\n%s", want, body)

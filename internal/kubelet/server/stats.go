@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"runtime"
 	"strconv"
 	"time"
 )
@@ -183,18 +182,4 @@ func (e *exposition) usage(sum *Summary) {
 	table("container", containers, true)
 	table("pod", pods, false)
 	table("node", []row{{"", sum.Node.CPU, sum.Node.Memory, sum.Node.StartTime}}, false)
-}
-
-// metrics serves the agent's own.
-func (s *server) metrics(w http.ResponseWriter, r *http.Request) {
-	var e exposition
-	phases := map[string]int{}
-	for _, p := range s.Node.List() {
-		phases[string(p.Status.Phase)]++
-	}
-	e.family("kubelet_running_pods", "gauge", "[ALPHA] Number of pods that have a running pod sandbox")
-	e.sample("kubelet_running_pods", "", float64(phases["Running"]), time.Time{})
-	e.family("go_goroutines", "gauge", "Number of goroutines that currently exist.")
-	e.sample("go_goroutines", "", float64(runtime.NumGoroutine()), time.Time{})
-	e.serve(w)
 }
