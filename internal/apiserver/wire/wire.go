@@ -15,6 +15,7 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,11 +45,14 @@ func (l listener) Accept() (net.Conn, error) {
 type Conn struct {
 	net.Conn
 
-	mu     sync.Mutex
-	expect int // bytes announced that have not passed
-	held   *[]byte
-	late   *time.Timer // writes what is held
-	err    error       // of a write that nobody waited for
+	// expect is how many bytes were announced that have not passed. It is apart
+	// from mu, which a Write to a slow client holds for long.
+	expect atomic.Int64
+
+	mu   sync.Mutex
+	held *[]byte
+	late *time.Timer // writes what is held
+	err  error       // of a write that nobody waited for
 }
 
 // buffers hold what is gathered, and a record more.
@@ -57,12 +61,9 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, most+18<<10); ret
 // Expect announces that n bytes are about to be written. A nil Conn, of a
 // caller in this process, has nothing to gather.
 func (c *Conn) Expect(n int) {
-	if c == nil {
-		return
+	if c != nil {
+		c.expect.Store(int64(n))
 	}
-	c.mu.Lock()
-	c.expect = n
-	c.mu.Unlock()
 }
 
 // around is the least that an answer's headers and the frames and records of
@@ -80,8 +81,11 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
-	c.expect = max(0, c.expect-len(p))
-	if c.held == nil && c.expect == 0 {
+	left := c.expect.Add(-int64(len(p)))
+	if left < 0 {
+		c.expect.CompareAndSwap(left, 0) // or more was announced just now
+	}
+	if c.held == nil && left <= 0 {
 		return c.Conn.Write(p)
 	}
 	if c.held == nil {
@@ -98,7 +102,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	*c.held = append(*c.held, p...)
-	if c.expect == 0 || len(*c.held) >= most {
+	if left <= 0 || len(*c.held) >= most {
 		if err := c.flush(); err != nil {
 			return 0, err
 		}
@@ -123,8 +127,8 @@ func (c *Conn) flush() error {
 }
 
 func (c *Conn) expire() {
+	c.expect.Store(0)
 	c.mu.Lock()
-	c.expect = 0
 	_ = c.flush() // the next Write tells
 	c.mu.Unlock()
 }
