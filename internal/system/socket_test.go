@@ -87,6 +87,7 @@ func TestSocket(t *testing.T) {
 		code               int
 		want               string
 	}{
+		{http.MethodGet, "/node", "", 200, `{"podCIDR":"10.42.0.0/24"}`},
 		{http.MethodPost, "/images", "good", 200, `["docker.io/library/app:1"]`},
 		{http.MethodPost, "/images", "garbage", 422, "not an archive of images"},
 		{http.MethodPost, "/images", "", 422, "not an archive of images"},
