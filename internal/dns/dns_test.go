@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/internal/informer/informertest"
 	"clipper/internal/nft/nettest"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,7 +91,9 @@ func cluster() []runtime.Object {
 // start runs a server on 127.0.0.1 until the test ends.
 func start(t testing.TB, change func(*Config), objects ...runtime.Object) (addr string, client kubernetes.Interface) {
 	t.Helper()
-	client = fake.NewSimpleClientset(objects...)
+	set := fake.NewSimpleClientset(objects...)
+	watched := informertest.Watch(set)
+	client = set
 	cfg := Config{
 		Informers: informers.NewSharedInformerFactory(client, 0), ClusterIP: netip.MustParseAddr("10.96.0.10"),
 		Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:53")}, Shuffle: func(int, func(i, j int)) {},
@@ -122,6 +125,9 @@ func start(t testing.TB, change func(*Config), objects ...runtime.Object) (addr 
 	case err := <-done:
 		done <- err
 		t.Fatal(err)
+	}
+	for _, resource := range []string{"services", "endpointslices"} {
+		watched.Wait(t, resource, 0)
 	}
 	return s.cfg.Listen[0].String(), client
 }

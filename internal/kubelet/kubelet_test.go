@@ -24,6 +24,7 @@ import (
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"clipper/internal/informer/informertest"
 	"clipper/internal/kubelet/fakecri"
 	"clipper/internal/kubelet/node"
 )
@@ -32,6 +33,7 @@ import (
 type bench struct {
 	t      testing.TB
 	client *fake.Clientset
+	seen   *informertest.Watched
 	cri    *fakecri.Runtime
 	images *fakecri.Images
 	clock  clock.WithTickerAndDelayedExecution
@@ -47,6 +49,7 @@ func newBench(t testing.TB, c clock.WithTickerAndDelayedExecution, objects ...ru
 		c = clock.RealClock{}
 	}
 	b := &bench{t: t, client: fake.NewSimpleClientset(objects...), cri: fakecri.New(c), images: fakecri.NewImages(), clock: c, root: t.TempDir()}
+	b.seen = informertest.Watch(b.client)
 	b.client.PrependReactor("*", "pods", versioned(b.client.Tracker()))
 	b.client.PrependReactor("create", "serviceaccounts", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		if a.GetSubresource() != "token" {
@@ -124,6 +127,7 @@ func (b *bench) start() {
 	k.setMachine(node.Machine{CPUs: 4, Memory: 16 << 30, Disk: 100 << 30, Kernel: "6.1", OSImage: "Linux", Unified: true})
 	b.k = k
 	ctx, cancel := context.WithCancel(context.Background())
+	watched := b.seen.Count("pods")
 	factory.Start(ctx.Done())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
@@ -153,6 +157,7 @@ func (b *bench) start() {
 	if err := k.Ready(rctx); err != nil {
 		b.t.Fatalf("not ready: %v", err)
 	}
+	b.seen.Wait(b.t, "pods", watched)
 }
 
 // testPod returns a pod on the node with one container.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/internal/informer/informertest"
 	"clipper/internal/nft/nettest"
 
 	"github.com/vishvananda/netlink"
@@ -392,6 +393,7 @@ func TestRoutesFollowNodes(t *testing.T) {
 	client := fake.NewSimpleClientset(nodeObject("node-1", "10.244.1.0/24", "192.168.77.2"),
 		nodeObject("node-2", "10.244.2.0/24", "192.168.77.3"),
 		nodeObject("thief", "10.244.1.0/24", "192.168.77.4"))
+	watched := informertest.Watch(client)
 	factory := informers.NewSharedInformerFactory(client, 0)
 	cfg := config(t)
 	cfg.Nodes = factory.Core().V1().Nodes().Informer()
@@ -418,6 +420,7 @@ func TestRoutesFollowNodes(t *testing.T) {
 	if u := wait(unix.RTM_NEWROUTE, "10.244.2.0/24"); u.Gw.String() != "192.168.77.3" {
 		t.Errorf("by way of %v", u.Gw)
 	}
+	watched.Wait(t, "nodes", 0)
 	nodes := client.CoreV1().Nodes()
 	if _, err := nodes.Update(ctx, nodeObject("node-2", "10.244.2.0/24", "192.168.77.5"), metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/internal/informer/informertest"
 	"clipper/internal/nft/nettest"
 
 	"github.com/vishvananda/netlink"
@@ -333,6 +334,7 @@ func TestRunFollowsTheAPI(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	client := fake.NewSimpleClientset(service("web", "10.96.1.1", nil), slice("web", c.ips[0]))
+	watched := informertest.Watch(client)
 	cfg := config()
 	cfg.Informers = informers.NewSharedInformerFactory(client, 0)
 	p, err := New(cfg)
@@ -345,6 +347,8 @@ func TestRunFollowsTheAPI(t *testing.T) {
 	if err := p.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
+	watched.Wait(t, "services", 0)
+	watched.Wait(t, "endpointslices", 0)
 	if got, err := ask(c.pods[1], "10.96.1.1:80"); err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
