@@ -270,6 +270,13 @@ func TestConfirmation(t *testing.T) {
 	if len(s.queue.items) != 0 {
 		t.Error("a bound pod is queued again")
 	}
+	// What it confirms is no change of the node.
+	at, before := where(s, p), s.index.generation
+	bound := newPod("p", requests(v1.ResourceCPU, "1"), onNodeNamed(at))
+	s.onPod(bound)
+	if q := s.index.pods[p.UID]; q.assumed || q.pod != bound || s.index.generation != before {
+		t.Errorf("assumed %t, changed %t after the confirmation", q.assumed, s.index.generation != before)
+	}
 	// The API has the last word on where it is.
 	other := map[string]string{"n": "m", "m": "n"}[where(s, p)]
 	s.onPod(newPod("p", requests(v1.ResourceCPU, "1"), onNodeNamed(other)))
