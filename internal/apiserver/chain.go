@@ -204,6 +204,9 @@ func (q *request) dispatch() error {
 		}
 		return q.notAllowed()
 	}
+	if q.kind.deprecated != "" {
+		q.warn([]string{q.kind.deprecated})
+	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
 	}

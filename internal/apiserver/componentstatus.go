@@ -20,7 +20,6 @@ func (q *request) componentStatus() error {
 	if err := q.negotiate(shaped); err != nil {
 		return err
 	}
-	q.warn([]string{"v1 ComponentStatus is deprecated in v1.19+"})
 	var p page
 	for _, name := range components {
 		if q.name != "" && q.name != name {

@@ -180,9 +180,11 @@ type kind struct {
 	row      *scheme.Resource
 	cache    *cache.Resource // nil if nothing is stored
 	strategy *strategy.Strategy
-	encoders [3]*cache.Encoder // by scheme.MediaType
-	partial  [3]*cache.Encoder // of PartialObjectMetadata
-	stats    stats
+	// deprecated is what every answer warns of, if anything.
+	deprecated string
+	encoders   [3]*cache.Encoder // by scheme.MediaType
+	partial    [3]*cache.Encoder // of PartialObjectMetadata
+	stats      stats
 	// begin, if set, takes what a write needs beyond the object itself (a
 	// Service's addresses) and completes obj; finish is told the write's fate.
 	begin func(obj, old runtime.Object, dryRun bool) (finish func(error), err error)
@@ -245,6 +247,7 @@ func New(c Config) (*Server, error) {
 		if k.strategy == nil {
 			k.strategy = &strategy.Strategy{}
 		}
+		k.deprecated = deprecation(row.New())
 		k.encoders = encoders(row, &s.kept)
 		if row.HasVerb("watch") {
 			k.stats.events = newHistogram(eventBounds)

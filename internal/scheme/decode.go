@@ -170,7 +170,7 @@ func cannotHandle(got, want schema.GroupVersionKind, err error) error {
 		text = strings.ToValidUTF8(text[:longestError], "") + "..." // of what was sent, none needs more back
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %s",
-		got.Kind, got.GroupVersion(), want.Kind, text))
+		got.Kind, got.Version, want.Kind, text))
 }
 
 // longestError bounds the part of an error's text that can repeat the body.
