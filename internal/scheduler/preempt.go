@@ -58,11 +58,13 @@ func (s *Scheduler) preempt(it *item, d diagnosis) (best *candidate, why string)
 		return nil, roomIsMade
 	}
 	c := it.class
-	if v := &c.vain; !it.coupled && v.text != "" && v.priority == it.priority && v.generation == s.index.generation {
+	// What is kept for one pod of a class is not kept for another.
+	alike := !it.coupled && len(s.nominations) == 0
+	if v := &c.vain; alike && v.text != "" && v.priority == it.priority && v.generation == s.index.generation {
 		return nil, v.text
 	}
 	best, why = s.bestCandidate(it, d)
-	if best == nil && !it.coupled {
+	if best == nil && alike {
 		c.vain = vain{s.index.generation, it.priority, why}
 	}
 	return best, why
