@@ -70,8 +70,17 @@ func (j *Credentials) request(ctx context.Context, as *rest.Config, pair *auth.K
 	return nil
 }
 
+// Retry repeats f, later each time, while the server does not answer, and
+// returns nil or what it refuses.
+func (j *Credentials) Retry(ctx context.Context, f func() error) error {
+	return j.retry(ctx, func() error { return j.explain(f()) })
+}
+
 // explain says what to do about an answer that stays the same.
 func (j *Credentials) explain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	var host x509.HostnameError

@@ -56,14 +56,20 @@ func (p *process) join() (*api, error) {
 		a.kubeletTLS, err = credentials.Serving(ctx)
 		served <- err
 	}()
-	err = func() error {
-		var err error
-		if a.layout, err = readLayout(ctx, network); err != nil {
+	file := filepath.Join(p.StateDir, "pod-network")
+	had, err := readShare(file)
+	if err == nil {
+		err = credentials.Retry(ctx, func() (err error) {
+			if a.layout, err = readLayout(ctx, network); err != nil {
+				return err
+			}
+			a.share, err = p.claim(ctx, kubelet, a.layout, had)
 			return err
-		}
-		a.share, err = p.claim(ctx, kubelet, a.layout)
-		return err
-	}()
+		})
+	}
+	if err == nil && a.share != had {
+		err = writeShare(file, a.share)
+	}
 	if err = errors.Join(err, <-served); err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
@@ -73,13 +79,8 @@ func (p *process) join() (*api, error) {
 }
 
 // claim registers the node and returns its share of the pods' network. A Node
-// that was deleted asks for the share that its pods still use.
-func (p *process) claim(ctx context.Context, c kubernetes.Interface, l layout) (netip.Prefix, error) {
-	file := filepath.Join(p.StateDir, "pod-network")
-	had, err := readShare(file)
-	if err != nil {
-		return had, err
-	}
+// that was deleted asks for the share that it had, which its pods still use.
+func (p *process) claim(ctx context.Context, c kubernetes.Interface, l layout, had netip.Prefix) (netip.Prefix, error) {
 	nodes := c.CoreV1().Nodes()
 	want := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 		Name: p.Node, Annotations: map[string]string{"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
@@ -87,7 +88,7 @@ func (p *process) claim(ctx context.Context, c kubernetes.Interface, l layout) (
 	if had.IsValid() && l.Pods.Contains(had.Addr()) {
 		want.Spec.PodCIDR, want.Spec.PodCIDRs = had.String(), []string{had.String()}
 	}
-	_, err = nodes.Create(ctx, want, metav1.CreateOptions{})
+	_, err := nodes.Create(ctx, want, metav1.CreateOptions{})
 	if apierrors.IsForbidden(err) && want.Spec.PodCIDR != "" {
 		want.Spec = corev1.NodeSpec{} // it is another's by now
 		_, err = nodes.Create(ctx, want, metav1.CreateOptions{})
@@ -105,10 +106,7 @@ func (p *process) claim(ctx context.Context, c kubernetes.Interface, l layout) (
 	if err != nil {
 		return share, fmt.Errorf("the node's share of the pods' network: %w", err)
 	}
-	if share == had {
-		return share, nil
-	}
-	return share, writeShare(file, share)
+	return share, nil
 }
 
 // readShare returns what writeShare wrote, or an invalid prefix.
