@@ -104,6 +104,16 @@ func (w *write) preconditions(p *metav1.Preconditions, cur *cache.Entry) error {
 		return nil
 	}
 	m := cur.Meta()
+	if w.kind.strategy.Held != nil {
+		// Such a deletion begins as an update, and says what updates say.
+		if p.UID != nil && *p.UID != m.GetUID() {
+			return uidConflict(w.kind.row.GroupResource(), w.name, *p.UID, m.GetUID())
+		}
+		if p.ResourceVersion != nil && *p.ResourceVersion != m.GetResourceVersion() {
+			return versionConflict(w.kind.row.GroupResource(), w.name, *p.ResourceVersion, m.GetResourceVersion())
+		}
+		return nil
+	}
 	// Upstream names the kind here, where others name the resource.
 	kind := schema.GroupResource{Group: w.kind.row.Group, Resource: w.kind.row.Kind}
 	if p.UID != nil && *p.UID != m.GetUID() {
@@ -156,8 +166,8 @@ func (w *write) fate(o *metav1.DeleteOptions, cur *cache.Entry) (next runtime.Ob
 	s, was := w.kind.strategy, cur.Meta()
 	deleting := was.GetDeletionTimestamp() != nil
 	held := s.Held != nil && s.Held(cur.Object)
-	if deleting && held && s.AlreadyDeleting != nil {
-		return nil, false, s.AlreadyDeleting(cur.Object)
+	if deleting && held {
+		return nil, false, nil // by what it contains, and that is on its way
 	}
 	finalizers := w.propagation(o, was.GetFinalizers())
 	held = held || len(finalizers) > 0

@@ -1,16 +1,11 @@
 package strategy
 
 import (
-	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
-
-var errEmptying = errors.New("The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.")
 
 // A namespace is held by spec.finalizers: its controller empties it and then
 // takes "kubernetes" out through the finalize subresource.
@@ -39,10 +34,9 @@ func namespace() *Strategy {
 		},
 		Held: func(o runtime.Object) bool { return len(o.(*corev1.Namespace).Spec.Finalizers) > 0 },
 		Deleting: func(o runtime.Object) {
-			o.(*corev1.Namespace).Status.Phase = corev1.NamespaceTerminating
-		},
-		AlreadyDeleting: func(o runtime.Object) error {
-			return apierrors.NewConflict(schema.GroupResource{Resource: "namespaces"}, o.(*corev1.Namespace).Name, errEmptying)
+			ns := o.(*corev1.Namespace)
+			ns.Status.Phase = corev1.NamespaceTerminating
+			ns.DeletionGracePeriodSeconds = nil // it ends when it is empty
 		},
 	}
 }

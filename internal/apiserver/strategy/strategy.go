@@ -47,8 +47,6 @@ type Strategy struct {
 	Held func(obj runtime.Object) bool
 	// Deleting marks the object when its deletion begins but must wait.
 	Deleting func(obj runtime.Object)
-	// AlreadyDeleting is the error for deleting an object again while it is held.
-	AlreadyDeleting func(obj runtime.Object) error
 }
 
 // Scale is how a kind's replicas are read and written.
