@@ -374,3 +374,72 @@ func TestVictimsAreFewest(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyWaitsInVain makes random events among pods of several priorities,
+// and has the victims go. In the end no pod waits that fits somewhere, or for
+// which room could be made.
+func TestNobodyWaitsInVain(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		a := newAPI()
+		s, _ := quick(t, a)
+		w := &world{s: s, nodes: map[string]*v1.Node{}, pods: map[string]*v1.Pod{}}
+		add := func(t *rapid.T, options ...podOption) {
+			w.n++
+			p := drawPod(t, fmt.Sprint("pod", w.n))
+			withPriority(rapid.Int32Range(0, 2).Draw(t, "priority"))(p)
+			for _, o := range options {
+				o(p)
+			}
+			w.pods[p.Name] = p
+			s.onPod(p)
+		}
+		settle := func(t *rapid.T) {
+			for {
+				drain(s)
+				if len(a.deletes) == 0 {
+					return
+				}
+				gone := a.deletes
+				a.deletes = nil
+				// Not all go at once.
+				for len(gone) > 0 {
+					i := rapid.IntRange(0, len(gone)-1).Draw(t, "goes")
+					name := strings.TrimPrefix(gone[i], "default/")
+					gone = slices.Delete(gone, i, i+1)
+					s.onPodGone(w.pods[name])
+					delete(w.pods, name)
+					if rapid.Bool().Draw(t, "meanwhile") {
+						drain(s)
+					}
+				}
+			}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"node":       w.setNode,
+			"removeNode": w.removeNode,
+			"placed":     func(t *rapid.T) { add(t, onNodeNamed(w.nodeName(t))) },
+			"removePod":  w.removePod,
+			"resize":     w.resize,
+			"pod":        func(t *rapid.T) { add(t) },
+			"pod2":       func(t *rapid.T) { add(t) },
+			"": func(t *rapid.T) {
+				settle(t)
+				for _, it := range s.queue.items {
+					if it.at != waiting {
+						t.Fatalf("%s is not waiting, but %v", it.pod.Name, it.at)
+					}
+					for _, n := range s.index.nodes {
+						if s.refusal(it, n, nil) == nil {
+							t.Fatalf("%s waits, and fits on %s", it.pod.Name, n.name)
+						}
+						if below := s.below(it, n); len(below) > 0 {
+							if _, f := s.victims(it, n, below, nil, nil); f == nil {
+								t.Fatalf("%s waits, and could have room on %s; it is nominated to %q", it.pod.Name, n.name, it.nominated)
+							}
+						}
+					}
+				}
+			},
+		})
+	})
+}
