@@ -19,6 +19,7 @@ import (
 	"clipper/internal/auth"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/utils/clock"
 	testclock "k8s.io/utils/clock/testing"
@@ -332,6 +333,33 @@ func TestShapes(t *testing.T) {
 			"Accept", accept+";as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
 		if !strings.Contains(body, "PartialObjectMetadata") || !strings.Contains(body, "ADDED") || !strings.Contains(body, "even") || strings.Contains(body, `"data"`) {
 			t.Errorf("%s: %q", media, body)
+		}
+	}
+	// A bookmark is an object in the form of the others.
+	for _, path := range []string{mapsPath, "/api/v1/pods"} {
+		_, body := a.do("GET", path+query("watch", "1", "timeoutSeconds", "1", "sendInitialEvents", "true", "allowWatchBookmarks", "true", "resourceVersionMatch", "NotOlderThan"), "", "Accept", asTable)
+		var ev struct {
+			Type   string
+			Object struct {
+				Metadata metav1.ListMeta
+				Rows     []struct{ Object metav1.PartialObjectMetadata }
+			}
+		}
+		last := strings.TrimSpace(body[strings.LastIndex(strings.TrimSpace(body), "\n")+1:])
+		if err := json.Unmarshal([]byte(last), &ev); err != nil {
+			t.Fatal(body)
+		}
+		if len(ev.Object.Rows) != 1 || ev.Type != "BOOKMARK" || ev.Object.Rows[0].Object.Annotations[metav1.InitialEventsAnnotationKey] != "true" ||
+			ev.Object.Rows[0].Object.Kind != "PartialObjectMetadata" || ev.Object.Metadata.ResourceVersion == "" {
+			t.Errorf("%s: %s", path, last)
+		}
+	}
+	// Such an object has nothing but metadata: a row of any kind can be made of it.
+	for _, row := range c.table.Resources() {
+		if row.IsStored() {
+			if _, err := table.New(clock.RealClock{}).Table(row, []runtime.Object{row.Stored.New()}, metav1.TableOptions{}, true); err != nil {
+				t.Errorf("%s: %v", row.Name, err)
+			}
 		}
 	}
 	// For human eyes.

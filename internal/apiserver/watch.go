@@ -262,37 +262,38 @@ func (s *watchStream) append(t watch.EventType, o runtime.Object) error {
 	return nil
 }
 
-// bookmark appends how far the watch is.
+// bookmark appends how far the watch is, as an object that has nothing but
+// metadata.
 func (s *watchStream) bookmark(revision int64, initial bool) error {
 	s.marked = revision
-	var o runtime.Object
-	switch s.form.shape {
-	case table:
-		t, err := s.table(nil, !s.headed)
-		if err != nil {
-			return err
-		}
-		s.headed = true
-		o = t
-	case partly:
-		p := partial(nil)
-		if s.form.beta {
-			p.APIVersion = "meta.k8s.io/v1beta1"
-		}
-		o = p
-	default:
-		o = s.kind.row.New()
-	}
 	v := strconv.FormatInt(revision, 10)
-	switch o := o.(type) {
-	case *metav1.Table:
-		o.ResourceVersion = v
-	case metav1.Object:
+	mark := func(o metav1.Object) {
 		o.SetResourceVersion(v)
 		if initial {
 			o.SetAnnotations(map[string]string{metav1.InitialEventsAnnotationKey: "true"})
 		}
 	}
+	switch s.form.shape {
+	case table:
+		o := s.kind.row.Stored.New()
+		mark(o.(metav1.Object))
+		t, err := s.table([]runtime.Object{o}, !s.headed)
+		if err != nil {
+			return err
+		}
+		s.headed = true
+		t.ResourceVersion = v
+		return s.append(watch.Bookmark, t)
+	case partly:
+		p := partial(nil)
+		if s.form.beta {
+			p.APIVersion = "meta.k8s.io/v1beta1"
+		}
+		mark(p)
+		return s.append(watch.Bookmark, p)
+	}
+	o := s.kind.row.New()
+	mark(o.(metav1.Object))
 	return s.append(watch.Bookmark, o)
 }
 
