@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// maxInflight is how many requests may be under way at once: upstream's
-	// defaults for reads and for writes, which share the seats there, too.
+	// maxInflight is how many requests may be under way at once if nothing else
+	// is said: upstream's defaults for reads and for writes, which share the
+	// seats there, too.
 	maxInflight = 400 + 200
 	// queueWithin is how long a request may wait for its seat.
 	queueWithin = 15 * time.Second

@@ -140,6 +140,9 @@ type Config struct {
 	// Checks are more health checks by name; nil is healthy.
 	Checks map[string]func() error
 
+	// MaxInflight is how many requests from outside may be under way at once;
+	// zero is 600, which upstream's defaults for reads and writes are together.
+	MaxInflight int
 	// RequestLog is from which duration on requests are logged. Zero logs those
 	// that take a second, watches and other streams apart; below zero is none.
 	RequestLog time.Duration
@@ -228,6 +231,9 @@ func New(c Config) (*Server, error) {
 	if c.Cache == nil {
 		c.Cache = NewCache(c.Store, c.Table, c.Clock, c.Logger)
 	}
+	if c.MaxInflight == 0 {
+		c.MaxInflight = maxInflight
+	}
 	if c.NodePortFirst == 0 {
 		c.NodePortFirst, c.NodePortLast = 30000, 32767
 	}
@@ -237,7 +243,7 @@ func New(c Config) (*Server, error) {
 		byName:    make(map[schema.GroupResource]*kind, len(c.Table.Resources())),
 		ownership: ownership.New(c.Table),
 		metrics:   newMetrics(),
-		fairness:  fairness.New(fairness.Config{Seats: maxInflight, Wait: queueWithin, Clock: c.Clock}),
+		fairness:  fairness.New(fairness.Config{Seats: c.MaxInflight, Wait: queueWithin, Clock: c.Clock}),
 		ready:     make(chan struct{}),
 		ending:    make(chan struct{}),
 	}
