@@ -47,6 +47,7 @@ type plan struct {
 type field struct {
 	name, element string // "spec" and "f:spec"
 	offset        uintptr
+	width         uint8                       // of what is left out when all of it is zero; 0: see omit
 	omit          func(p unsafe.Pointer) bool // nil: it always shows
 	typ           reflect.Type
 	rule          string
@@ -161,6 +162,12 @@ func fieldsOf(t reflect.Type, offset uintptr, rules map[string]string) (fields [
 			switch len(omits) {
 			case 1:
 				n.omit = omits[0]
+				switch f.Type.Kind() {
+				case reflect.Pointer, reflect.Bool, reflect.Int32, reflect.Int64:
+					if hasOption(options, "omitempty") {
+						n.width = uint8(f.Type.Size())
+					}
+				}
 			case 2:
 				n.omit = func(p unsafe.Pointer) bool { return omits[0](p) || omits[1](p) }
 			}
@@ -206,8 +213,23 @@ func (f *field) at(p unsafe.Pointer) unsafe.Pointer {
 		return nil
 	}
 	q := unsafe.Add(p, f.offset)
-	if f.omit != nil && f.omit(q) {
-		return nil
+	switch f.width {
+	case 8:
+		if *(*uint64)(q) == 0 {
+			return nil
+		}
+	case 4:
+		if *(*uint32)(q) == 0 {
+			return nil
+		}
+	case 1:
+		if *(*uint8)(q) == 0 {
+			return nil
+		}
+	default:
+		if f.omit != nil && f.omit(q) {
+			return nil
+		}
 	}
 	return q
 }
