@@ -18,8 +18,9 @@ func pod() *Strategy {
 		if len(p.Spec.SchedulingGates) > 0 {
 			p.Status.Conditions = []corev1.PodCondition{{
 				Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
-				Reason:  corev1.PodReasonSchedulingGated,
-				Message: "Scheduling is blocked due to non-empty scheduling gates",
+				Reason:             corev1.PodReasonSchedulingGated,
+				Message:            "Scheduling is blocked due to non-empty scheduling gates",
+				LastTransitionTime: p.CreationTimestamp,
 			}}
 		}
 	}
