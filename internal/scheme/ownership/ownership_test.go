@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -202,5 +203,41 @@ func TestApplyRefuses(t *testing.T) {
 		if status := apierrors.APIStatus(nil); err != nil && !errors.As(err, &status) {
 			t.Errorf("%q: %T is no status", body, err)
 		}
+	}
+}
+
+// A kind whose schema contains itself, and that client-go does not know.
+func TestApplyDefinition(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r := table.ByPath("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+	const crd = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: foos.example.test}
+spec:
+  group: example.test
+  scope: Namespaced
+  names: {plural: foos, kind: Foo}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: object, properties: {a: {type: string, default: x}}}}}}
+`
+	obj, _, err := tr.Apply(Write{Resource: r, Manager: "alice", Time: noon}, r.New(), []byte(crd), false, scheme.Strict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := obj.DeepCopyObject().(*apiextensionsv1.CustomResourceDefinition)
+	next.Status.Conditions = []apiextensionsv1.CustomResourceDefinitionCondition{{Type: "Established", Status: "True"}}
+	if err := tr.Update(Write{Resource: r, Subresource: "status", Manager: "bob", Time: noon}, obj, next); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(next.ManagedFields[1].FieldsV1.Raw); !strings.Contains(got, `"k:{\"type\":\"Established\"}":{".":{}`) {
+		t.Error(got)
+	}
+	if got := string(next.ManagedFields[0].FieldsV1.Raw); !strings.Contains(got, `"f:versions":{}`) {
+		t.Error(got)
 	}
 }
