@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -49,6 +50,8 @@ func Usage(r schema.GroupResource, obj runtime.Object, now time.Time) corev1.Res
 		serviceUsage(u, o)
 	case *corev1.PersistentVolumeClaim:
 		claimUsage(u, o)
+	case *resourcev1.ResourceClaim:
+		deviceUsage(u, o)
 	}
 	return u
 }
@@ -113,29 +116,39 @@ func Concerns(q *corev1.ResourceQuota, r schema.GroupResource) bool {
 			if name == corev1.ResourceRequestsStorage || strings.Contains(string(name), classSuffix) {
 				return true
 			}
+		case "resourceclaims.resource.k8s.io":
+			if strings.HasSuffix(string(name), deviceSuffix) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// Covers tells whether an object is within a quota's scopes. Only pods have scopes.
+// Covers tells whether an object is within a quota's scopes, which only pods
+// and claims of volumes have.
 func Covers(q *corev1.ResourceQuota, obj runtime.Object) bool {
 	selector := q.Spec.ScopeSelector
 	if len(q.Spec.Scopes) == 0 && (selector == nil || len(selector.MatchExpressions) == 0) {
 		return true
 	}
-	pod, ok := obj.(*corev1.Pod)
-	if !ok {
+	within := func(r corev1.ScopedResourceSelectorRequirement) bool {
+		switch o := obj.(type) {
+		case *corev1.Pod:
+			return inScope(o, r)
+		case *corev1.PersistentVolumeClaim:
+			return claimInScope(o, r)
+		}
 		return false
 	}
 	for _, s := range q.Spec.Scopes {
-		if !inScope(pod, corev1.ScopedResourceSelectorRequirement{ScopeName: s, Operator: corev1.ScopeSelectorOpExists}) {
+		if !within(corev1.ScopedResourceSelectorRequirement{ScopeName: s, Operator: corev1.ScopeSelectorOpExists}) {
 			return false
 		}
 	}
 	if selector != nil {
 		for _, requirement := range selector.MatchExpressions {
-			if !inScope(pod, requirement) {
+			if !within(requirement) {
 				return false
 			}
 		}

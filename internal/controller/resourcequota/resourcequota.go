@@ -7,6 +7,7 @@ package resourcequota
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,7 +47,11 @@ type kind struct {
 }
 
 // named are the kinds that quotas limit without the count/ form.
-var named = []string{"pods", "services", "persistentvolumeclaims", "configmaps", "secrets", "replicationcontrollers", "resourcequotas"}
+var named = []schema.GroupResource{ // never changed
+	{Resource: "pods"}, {Resource: "services"}, {Resource: "persistentvolumeclaims"}, {Resource: "configmaps"},
+	{Resource: "secrets"}, {Resource: "replicationcontrollers"}, {Resource: "resourcequotas"},
+	{Group: "resource.k8s.io", Resource: "resourceclaims"},
+}
 
 // New returns the controller; Run starts it.
 func New(c Config) *Controller {
@@ -118,14 +123,11 @@ func (q *Controller) late(key controller.Key, p *corev1.Pod, now time.Time) {
 // limited returns the kinds that the quota limits, and watches those that are
 // not yet.
 func (q *Controller) limited(ctx context.Context, rq *corev1.ResourceQuota) (kinds []*kind) {
-	var resources []schema.GroupResource
-	for _, r := range named {
-		resources = append(resources, schema.GroupResource{Resource: r})
-	}
+	resources := slices.Clone(named)
 	for name := range rq.Spec.Hard {
 		if r, ok := strings.CutPrefix(string(name), "count/"); ok {
 			gr := schema.ParseGroupResource(r)
-			if gr.Group != "" {
+			if gr.Group != "" && !slices.Contains(resources, gr) {
 				resources = append(resources, gr)
 			}
 		}
