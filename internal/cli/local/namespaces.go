@@ -45,8 +45,13 @@ func (c *Cluster) spawn(cmd *exec.Cmd, cg *cgroups, node string, join int, attac
 			}
 			defer dir.Close()
 			cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
-		} else if err := cg.enterThread(cgroup); err != nil {
-			return err
+		} else {
+			// The thread leaves before it ends, which takes a while: whoever kills
+			// what is in the cgroup meanwhile would kill this process too.
+			defer func() { _ = cg.enterThread("") }()
+			if err := cg.enterThread(cgroup); err != nil {
+				return err
+			}
 		}
 		return cmd.Start()
 	})
