@@ -192,3 +192,17 @@ func TestDeprecated(t *testing.T) {
 		t.Error(res.Header)
 	}
 }
+
+// An owner that is stated twice is one.
+func TestOwnersOnlyOnce(t *testing.T) {
+	r := start(t).raw(t, "admin", "system:masters")
+	const owner = `{"apiVersion":"v1","kind":"Pod","name":"p","uid":"u"}`
+	body := `{"metadata":{"name":"m","ownerReferences":[` + owner + `,` + owner + `,{"apiVersion":"v1","kind":"Pod","name":"q","uid":"v"}]}}`
+	for _, w := range [][2]string{{"POST", ""}, {"PUT", "/m"}} {
+		res, answer := r.do(w[0], "/api/v1/namespaces/default/configmaps"+w[1], body, "Content-Type", "application/json")
+		got := res.Header["Warning"]
+		if res.StatusCode/100 != 2 || strings.Count(answer, `"uid":"u"`) != 1 || len(got) != 1 || !strings.HasSuffix(got[0], `duplicate UID(s) observed: u"`) {
+			t.Error(w[0], got, answer)
+		}
+	}
+}
