@@ -151,6 +151,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := doc.serve(w, r, f); err != nil {
+		// Clients keep what has a tag, and would be told that it has not changed.
+		w.Header().Del("Etag")
+		w.Header().Set("Cache-Control", "no-store")
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }
