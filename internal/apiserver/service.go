@@ -174,14 +174,21 @@ func without(list, but []int) (left []int) {
 
 // families fills in the fields of dual stack as a cluster of one family has them.
 func families(s *corev1.ServiceSpec, cidr netip.Prefix) {
-	if s.Type == corev1.ServiceTypeExternalName {
-		return
-	}
 	if s.ClusterIP == "" && len(s.ClusterIPs) > 0 {
 		s.ClusterIP = s.ClusterIPs[0]
 	}
 	if s.ClusterIP != "" && len(s.ClusterIPs) == 0 {
 		s.ClusterIPs = []string{s.ClusterIP}
+	}
+	if s.Type == corev1.ServiceTypeExternalName {
+		return
+	}
+	if s.ClusterIP == corev1.ClusterIPNone && len(s.Selector) == 0 && len(s.IPFamilies) == 0 {
+		// Whose endpoints are not the cluster's may have any address.
+		s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+		if cidr.Addr().Is6() {
+			slices.Reverse(s.IPFamilies)
+		}
 	}
 	if len(s.IPFamilies) == 0 {
 		s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
@@ -210,6 +217,9 @@ func (t *taking) take(svc *corev1.Service) field.ErrorList {
 	s := &svc.Spec
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
+	if p := s.IPFamilyPolicy; p != nil && *p == corev1.IPFamilyPolicyRequireDualStack && (s.ClusterIP != corev1.ClusterIPNone || len(s.Selector) > 0) {
+		return field.ErrorList{field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services")}
+	}
 	if s.Type != corev1.ServiceTypeExternalName && s.ClusterIP != corev1.ClusterIPNone {
 		errs = append(errs, t.takeIP(s, spec)...)
 	}
@@ -239,17 +249,20 @@ func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList
 		s.ClusterIPs = []string{s.ClusterIP}
 		return nil
 	}
-	at := spec.Child("clusterIPs").Index(0)
+	at := spec.Child("clusterIPs")
+	if _, err := netip.ParseAddr(s.ClusterIP); err != nil {
+		return nil // as validation will tell
+	}
 	n, ok := t.a.offset(s.ClusterIP)
 	if !ok {
-		return field.ErrorList{field.Invalid(at, s.ClusterIP, fmt.Sprintf(
+		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf(
 			"failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", s.ClusterIP, s.ClusterIP, t.a.cidr))}
 	}
 	if slices.Contains(t.hadIPs, n) {
 		return nil
 	}
 	if !t.a.ips.Take(n) {
-		return field.ErrorList{field.Invalid(at, s.ClusterIP, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", s.ClusterIP))}
+		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", s.ClusterIP))}
 	}
 	t.ips = append(t.ips, n)
 	return nil
@@ -258,7 +271,12 @@ func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList
 // takePorts takes the ports that are stated before it chooses others.
 func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) (errs field.ErrorList) {
 	for i := range s.Ports {
-		if p := &s.Ports[i]; p.NodePort != 0 {
+		p := &s.Ports[i]
+		// One port of two protocols may have one node port.
+		shared := slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool {
+			return o.NodePort == p.NodePort && o.Port == p.Port && o.Protocol != p.Protocol
+		})
+		if p.NodePort != 0 && !shared {
 			errs = append(errs, t.port(p.NodePort, at.Index(i).Child("nodePort"))...)
 		}
 	}
@@ -290,8 +308,8 @@ func (t *taking) port(port int32, at *field.Path) field.ErrorList {
 		return field.ErrorList{field.Invalid(at, port, fmt.Sprintf(
 			"provided port is not in the valid range. The range of valid ports is %d-%d", first, last))}
 	}
-	if slices.Contains(t.hadPorts, n) || slices.Contains(t.ports, n) {
-		return nil // its own already, or of another protocol
+	if slices.Contains(t.hadPorts, n) {
+		return nil // its own already
 	}
 	if !t.a.ports.Take(n) {
 		return field.ErrorList{field.Invalid(at, port, "provided port is already allocated")}

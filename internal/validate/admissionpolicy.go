@@ -80,7 +80,7 @@ func judgement(e *problems, v *admissionregistrationv1.Validation, at *field.Pat
 	if v.Message != "" && message == "" {
 		e.invalid(at.Child("message"), v.Message, "message must be non-empty if specified")
 	}
-	optionalOneOf(e, at, "reason", v.Reason, metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonRequestEntityTooLarge, metav1.StatusReasonUnauthorized)
+	optionalOneOf(e, at, "reason", v.Reason, metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonRequestEntityTooLarge)
 }
 
 func mutatingPolicy(e *problems, p *admissionregistrationv1.MutatingAdmissionPolicy) {

@@ -131,6 +131,9 @@ func podAffinityTerm(e *problems, t *corev1.PodAffinityTerm, at *field.Path) {
 		}
 	}
 	topologyKey(e, t.TopologyKey, at)
+	if t.TopologyKey == "" {
+		e.check(at, "topologyKey", "", validation.IsQualifiedName) // told in both ways here
+	}
 }
 
 func topologyKey(e *problems, key string, at *field.Path) {
@@ -139,6 +142,20 @@ func topologyKey(e *problems, key string, at *field.Path) {
 		return
 	}
 	e.check(at, "topologyKey", key, validation.IsQualifiedName)
+}
+
+// selectedAlready refuses keys whose values would be added to a selector that
+// has them.
+func selectedAlready(e *problems, keys []string, s *metav1.LabelSelector, at *field.Path) {
+	if s == nil {
+		return
+	}
+	for i, k := range keys {
+		_, has := s.MatchLabels[k]
+		if has || slices.ContainsFunc(s.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool { return r.Key == k }) {
+			e.invalid(at.Index(i), k, "exists in both matchLabelKeys and labelSelector")
+		}
+	}
 }
 
 // matchLabelKeys judges names of a pod's labels that a selector is to have.
@@ -178,6 +195,7 @@ func topologySpread(e *problems, list []corev1.TopologySpreadConstraint, at *fie
 		optionalOneOf(e, at, "nodeAffinityPolicy", c.NodeAffinityPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)
 		optionalOneOf(e, at, "nodeTaintsPolicy", c.NodeTaintsPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)
 		matchLabelKeys(e, c.MatchLabelKeys, c.LabelSelector, at, "matchLabelKeys")
+		selectedAlready(e, c.MatchLabelKeys, c.LabelSelector, at)
 		selector(e, c.LabelSelector, at.Child("labelSelector"))
 	}
 }
@@ -203,7 +221,7 @@ func tolerations(e *problems, list []corev1.Toleration, at *field.Path) {
 			}
 		case corev1.TolerationOpExists:
 			if t.Value != "" {
-				e.invalid(at.Child("operator"), t, "value must be empty when `operator` is 'Exists'")
+				e.invalid(at.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'")
 			}
 		default:
 			e.add(field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))

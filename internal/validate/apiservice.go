@@ -46,7 +46,9 @@ func apiService(e *problems, s *apiregistrationv1.APIService) {
 	e.given(at.Child("service"), "namespace", r.Namespace)
 	e.given(at.Child("service"), "name", r.Name)
 	if r.Port != nil {
-		portNumber(e, at.Child("service"), "port", *r.Port)
+		for _, text := range validation.IsValidPortNum(int(*r.Port)) {
+			e.invalid(at.Child("service", "port"), *r.Port, "port is not valid: "+text)
+		}
 	}
 	if s.Spec.InsecureSkipTLSVerify && len(s.Spec.CABundle) > 0 {
 		e.invalid(at.Child("insecureSkipTLSVerify"), s.Spec.InsecureSkipTLSVerify, "may not be true if caBundle is present")

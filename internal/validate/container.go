@@ -291,9 +291,11 @@ func hostNetwork(e *problems, s *corev1.PodSpec, at *field.Path) {
 }
 
 func volumeMounts(e *problems, p *pod, c *corev1.Container, at *field.Path) {
+	all := at // where upstream says some of it
 	for i := range c.VolumeMounts {
 		m, at := &c.VolumeMounts[i], at.Index(i)
-		if e.given(at, "name", m.Name) && p.volume(m.Name) == nil {
+		e.given(at, "name", m.Name)
+		if p.volume(m.Name) == nil {
 			e.add(field.NotFound(at.Child("name"), m.Name))
 		}
 		e.given(at, "mountPath", m.MountPath)
@@ -309,19 +311,19 @@ func volumeMounts(e *problems, p *pod, c *corev1.Container, at *field.Path) {
 			}
 		}
 		if m.SubPath != "" {
-			descending(e, m.SubPath, at, "subPath")
+			descending(e, m.SubPath, all, "subPath")
 		}
 		if m.SubPathExpr != "" {
 			if m.SubPath != "" {
 				e.invalid(at.Child("subPathExpr"), m.SubPathExpr, "subPathExpr and subPath are mutually exclusive")
 			}
-			descending(e, m.SubPathExpr, at, "subPathExpr")
+			descending(e, m.SubPathExpr, all, "subPathExpr")
 		}
 		if m.MountPropagation != nil {
-			propagation(e, *m.MountPropagation, c, at)
+			propagation(e, *m.MountPropagation, c, all)
 		}
 		if m.RecursiveReadOnly != nil {
-			recursiveReadOnly(e, m, at)
+			recursiveReadOnly(e, m, all)
 		}
 	}
 }

@@ -57,9 +57,9 @@ func csiDriver(e *problems, d *storagev1.CSIDriver) {
 			tokenLife(e, t.ExpirationSeconds, at)
 		}
 	}
-	for i, m := range d.Spec.VolumeLifecycleModes {
+	for _, m := range d.Spec.VolumeLifecycleModes {
 		if m != storagev1.VolumeLifecyclePersistent && m != storagev1.VolumeLifecycleEphemeral {
-			e.add(field.NotSupported(specPath.Child("volumeLifecycleModes").Index(i), m,
+			e.add(field.NotSupported(specPath.Child("volumeLifecycleModes"), m,
 				[]storagev1.VolumeLifecycleMode{storagev1.VolumeLifecycleEphemeral, storagev1.VolumeLifecyclePersistent}))
 		}
 	}
@@ -75,10 +75,10 @@ var csiNodeRules = &rules{ // never changed
 	create: rule(csiNode),
 	update: change(func(e *problems, n, old *storagev1.CSINode) {
 		csiNode(e, n)
-		for i, d := range n.Spec.Drivers {
+		for _, d := range n.Spec.Drivers {
 			for _, o := range old.Spec.Drivers {
 				if o.Name == d.Name && o.NodeID != d.NodeID {
-					e.invalid(specPath.Child("drivers").Index(i), d, "updating the driver is not allowed")
+					e.immutable(specPath, "drivers", n.Spec.Drivers, false)
 				}
 			}
 		}
@@ -99,7 +99,7 @@ func csiNode(e *problems, n *storagev1.CSINode) {
 			if k == "" {
 				e.required(at.Child("topologyKeys"), "")
 			} else {
-				e.texts(at.Child("topologyKeys"), k, validation.IsQualifiedName(k))
+				e.texts(at, k, validation.IsQualifiedName(k))
 			}
 			for _, o := range d.TopologyKeys[:j] {
 				if o == k {

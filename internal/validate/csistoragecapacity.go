@@ -16,7 +16,7 @@ func csiStorageCapacity(e *problems, c *storagev1.CSIStorageCapacity) {
 	if s := c.NodeTopology; s != nil {
 		e.all(unversioned.ValidateLabelSelector(s, unversioned.LabelSelectorValidationOptions{}, field.NewPath("nodeTopology")))
 	}
-	e.checked(nil, "storageClassName", c.StorageClassName, dnsSubdomain)
+	e.check(nil, "storageClassName", c.StorageClassName, dnsSubdomain)
 	for _, q := range []struct {
 		name  string
 		value *resource.Quantity

@@ -24,7 +24,11 @@ var daemonSetRules = &rules{ // never changed
 
 func daemonSet(e *problems, d *appsv1.DaemonSet) {
 	s := &d.Spec
-	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for daemonset")
+	if s.Selector == nil {
+		e.invalid(specPath.Child("template", "metadata", "labels"), s.Template.Labels, unselected)
+	} else {
+		workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for daemonset")
+	}
 	alwaysRuns(e, &s.Template, "DaemonSet")
 	e.notNegative(specPath, "minReadySeconds", int64(s.MinReadySeconds))
 	daemonSetStrategy(e, &s.UpdateStrategy)

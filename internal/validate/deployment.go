@@ -3,6 +3,7 @@ package validate
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 var deploymentRules = &rules{ // never changed
@@ -60,7 +61,7 @@ func deploymentStrategy(e *problems, s *appsv1.DeploymentStrategy) {
 		}
 		atMostAll(e, r.MaxUnavailable, unavailable)
 	default:
-		oneOf(e, at, "type", s.Type, appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType)
+		e.add(field.NotSupported(at, s, []appsv1.DeploymentStrategyType{appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType}))
 	}
 }
 

@@ -21,8 +21,11 @@ const (
 var endpointSliceRules = &rules{ // never changed
 	create: rule(endpointSlice),
 	update: change(func(e *problems, s, old *discoveryv1.EndpointSlice) {
+		if s.AddressType != old.AddressType {
+			e.immutable(nil, "addressType", s.AddressType, false)
+			return // what else there is to say follows from that
+		}
 		endpointSlice(e, s)
-		e.immutable(nil, "addressType", s.AddressType, s.AddressType == old.AddressType)
 	}),
 }
 
@@ -46,13 +49,14 @@ func endpoint(e *problems, ep *discoveryv1.Endpoint, t discoveryv1.AddressType, 
 	case n > mostAddresses:
 		e.add(field.TooMany(at.Child("addresses"), n, mostAddresses))
 	}
+	all := at.Child("addresses")
 	for i, a := range ep.Addresses {
 		switch at := at.Child("addresses").Index(i); t {
 		case discoveryv1.AddressTypeFQDN:
 			e.all(validation.IsFullyQualifiedDomainName(at, a))
 		case discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6:
 			if f := family(a); f != "" && string(f) != string(t) {
-				e.invalid(at, a, "must be an "+string(t)+" address")
+				e.invalid(all, a, "must be an "+string(t)+" address")
 			}
 			endpointIP(e, a, at)
 		}
@@ -107,9 +111,6 @@ func slicePorts(e *problems, ports []discoveryv1.EndpointPort) {
 			e.required(at.Child("protocol"), "")
 		} else {
 			oneOf(e, at, "protocol", *p.Protocol, protocols...)
-		}
-		if p.Port != nil {
-			portNumber(e, at, "port", *p.Port)
 		}
 		if a := p.AppProtocol; a != nil {
 			e.check(at, "appProtocol", *a, validation.IsQualifiedName)

@@ -67,7 +67,7 @@ func envSource(e *problems, p *pod, v *corev1.EnvVar, at *field.Path) {
 }
 
 func keyRef(e *problems, name, key string, at *field.Path) {
-	e.given(at, "name", name)
+	e.check(at, "name", name, dnsSubdomain)
 	e.checked(at, "key", key, validation.IsConfigMapKey)
 }
 
@@ -87,6 +87,7 @@ func fileKeyRef(e *problems, p *pod, r *corev1.FileKeySelector, at *field.Path) 
 }
 
 func envFrom(e *problems, sources []corev1.EnvFromSource, at *field.Path) {
+	list := at
 	for i, s := range sources {
 		at, n := at.Index(i), 0
 		if s.Prefix != "" {
@@ -102,9 +103,9 @@ func envFrom(e *problems, sources []corev1.EnvFromSource, at *field.Path) {
 		}
 		switch {
 		case n == 0:
-			e.invalid(at, "", "must specify one of: `configMapRef` or `secretRef`")
+			e.invalid(list, "", "must specify one of: `configMapRef` or `secretRef`")
 		case n > 1:
-			e.invalid(at, "", "may not have more than one field specified at a time")
+			e.invalid(list, "", "may not have more than one field specified at a time")
 		}
 	}
 }

@@ -25,7 +25,8 @@ func event(e *problems, v *corev1.Event) {
 	if v.EventTime.IsZero() {
 		return // the older form, of which less is asked
 	}
-	e.checked(nil, "reportingController", v.ReportingController, validation.IsQualifiedName)
+	e.given(nil, "reportingController", v.ReportingController)
+	e.check(nil, "reportingController", v.ReportingController, validation.IsQualifiedName)
 	short := func(name, value string) {
 		if e.given(nil, name, value); len(value) > longestEventField {
 			e.invalid(field.NewPath(name), "", fmt.Sprintf("can have at most %v characters", longestEventField))

@@ -65,7 +65,10 @@ func flowSchema(e *problems, f *flowcontrolv1.FlowSchema) {
 		e.invalid(at.Child("matchingPrecedence"), p, "only the schema named 'exempt' may have matchingPrecedence 1")
 	}
 	if m := s.DistinguisherMethod; m != nil {
-		oneOf(e, at.Child("distinguisherMethod"), "type", m.Type, flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType)
+		methods := []flowcontrolv1.FlowDistinguisherMethodType{flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType}
+		if !slices.Contains(methods, m.Type) {
+			e.add(field.NotSupported(at.Child("distinguisherMethod", "type"), m, methods))
+		}
 	}
 	if level := at.Child("priorityLevelConfiguration"); s.PriorityLevelConfiguration.Name == "" {
 		e.required(level.Child("name"), "must reference a priority level")

@@ -15,8 +15,9 @@ const ingressClassAnnotation = "kubernetes.io/ingress.class"
 
 var ingressRules = &rules{ // never changed
 	create: rule(func(e *problems, in *networkingv1.Ingress) {
-		if _, ok := in.Annotations[ingressClassAnnotation]; ok && in.Spec.IngressClassName != nil {
-			e.invalid(metadata.Child("annotations").Key(ingressClassAnnotation), in.Annotations[ingressClassAnnotation], "can not be set when the class field is also set")
+		class, ok := in.Annotations[ingressClassAnnotation]
+		if n := in.Spec.IngressClassName; ok && n != nil && class != *n {
+			e.invalid(field.NewPath("annotations", ingressClassAnnotation), class, "must match `ingressClassName` when both are specified")
 		}
 		ingress(e, in)
 	}),
@@ -29,6 +30,9 @@ var ingressRules = &rules{ // never changed
 			}
 			if l.Hostname != "" {
 				e.check(at, "hostname", l.Hostname, dnsSubdomain)
+				if _, err := netip.ParseAddr(l.Hostname); err == nil {
+					e.invalid(at.Child("hostname"), l.Hostname, "must be a DNS name, not an IP address")
+				}
 			}
 		}
 	})},
@@ -141,11 +145,11 @@ func ingressBackend(e *problems, b *networkingv1.IngressBackend, at *field.Path)
 			e.check(at, "apiGroup", *g, dnsSubdomain)
 		}
 	case b.Service != nil:
-		at, p := at.Child("service"), b.Service.Port
-		e.checked(at, "name", b.Service.Name, dnsLabel)
-		switch port := at.Child("port"); {
+		service, p := at.Child("service"), b.Service.Port
+		e.checked(service, "name", b.Service.Name, dnsLabel)
+		switch port := service.Child("port"); {
 		case p.Name != "" && p.Number != 0:
-			e.invalid(port, "", "cannot set both port name & port number")
+			e.invalid(at, "", "cannot set both port name & port number")
 		case p.Name != "":
 			e.check(port, "name", p.Name, validation.IsValidPortName)
 		case p.Number != 0:

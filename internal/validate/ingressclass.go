@@ -35,14 +35,18 @@ func ingressClass(e *problems, c *networkingv1.IngressClass) {
 		e.required(at.Child("scope"), "")
 		return
 	}
-	oneOf(e, at, "scope", *p.Scope, networkingv1.IngressClassParametersReferenceScopeCluster, networkingv1.IngressClassParametersReferenceScopeNamespace)
-	if *p.Scope == networkingv1.IngressClassParametersReferenceScopeNamespace {
-		if p.Namespace == nil || *p.Namespace == "" {
+	switch *p.Scope {
+	case networkingv1.IngressClassParametersReferenceScopeNamespace:
+		if p.Namespace == nil {
 			e.required(at.Child("namespace"), "`parameters.scope` is set to 'Namespace'")
 		} else {
 			e.check(at, "namespace", *p.Namespace, dnsLabel)
 		}
-	} else if p.Namespace != nil {
-		e.forbidden(at.Child("namespace"), "`parameters.scope` is set to 'Cluster'")
+	case networkingv1.IngressClassParametersReferenceScopeCluster:
+		if p.Namespace != nil {
+			e.forbidden(at.Child("namespace"), "`parameters.scope` is set to 'Cluster'")
+		}
+	default:
+		oneOf(e, at, "scope", *p.Scope, networkingv1.IngressClassParametersReferenceScopeCluster, networkingv1.IngressClassParametersReferenceScopeNamespace)
 	}
 }

@@ -3,6 +3,8 @@ package validate
 import (
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -21,6 +23,9 @@ var jobRules = &rules{ // never changed
 		e.notNegative(statusPath, "failed", int64(j.Status.Failed))
 		if n := j.Status.Ready; n != nil {
 			e.notNegative(statusPath, "ready", int64(*n))
+			if *n > j.Status.Active {
+				e.invalid(statusPath.Child("ready"), *n, "cannot set more ready pods than active")
+			}
 		}
 		if n := j.Status.Terminating; n != nil {
 			e.notNegative(statusPath, "terminating", int64(*n))
@@ -50,10 +55,8 @@ const (
 func job(e *problems, j *batchv1.Job) {
 	jobSelector(e, j)
 	jobSpec(e, &j.Spec, specPath)
-	if j.Spec.Selector != nil {
-		if sel, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !sel.Matches(labels.Set(j.Spec.Template.Labels)) {
-			e.invalid(specPath.Child("template", "metadata", "labels"), j.Spec.Template.Labels, "`selector` does not match template `labels`")
-		}
+	if sel, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !sel.Matches(labels.Set(j.Spec.Template.Labels)) {
+		e.invalid(specPath.Child("template", "metadata", "labels"), j.Spec.Template.Labels, unselected)
 	}
 }
 
@@ -70,7 +73,7 @@ func jobSelector(e *problems, j *batchv1.Job) {
 	}
 	uid := string(j.UID)
 	selected := func(key string) bool {
-		return j.Spec.Selector.MatchLabels[key] == uid && len(j.Spec.Selector.MatchExpressions) == 0
+		return j.Spec.Selector.MatchLabels[key] == uid && len(j.Spec.Selector.MatchLabels) == 1 && len(j.Spec.Selector.MatchExpressions) == 0
 	}
 	if !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
 		e.invalid(specPath.Child("selector"), j.Spec.Selector, "`selector` not auto-generated")
@@ -123,6 +126,9 @@ func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
 		if s.BackoffLimitPerIndex != nil {
 			e.invalid(at.Child("backoffLimitPerIndex"), *s.BackoffLimitPerIndex, "requires indexed completion mode")
 		}
+		if s.MaxFailedIndexes != nil {
+			e.invalid(at.Child("maxFailedIndexes"), *s.MaxFailedIndexes, "requires indexed completion mode")
+		}
 		if s.SuccessPolicy != nil {
 			e.invalid(at.Child("successPolicy"), s.SuccessPolicy, "requires indexed completion mode")
 		}
@@ -139,7 +145,7 @@ func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
 		failurePolicy(e, s, at)
 	}
 	if s.SuccessPolicy != nil {
-		successPolicy(e, s.SuccessPolicy, at.Child("successPolicy", "rules"))
+		successPolicy(e, s, at.Child("successPolicy", "rules"))
 	}
 	optionalOneOf(e, at, "podReplacementPolicy", s.PodReplacementPolicy, batchv1.Failed, batchv1.TerminatingOrFailed)
 	if p := s.PodReplacementPolicy; p != nil && s.PodFailurePolicy != nil && *p != batchv1.Failed {
@@ -219,7 +225,8 @@ func exitCodes(e *problems, c *batchv1.PodFailurePolicyOnExitCodesRequirement, s
 	}
 }
 
-func successPolicy(e *problems, p *batchv1.SuccessPolicy, at *field.Path) {
+func successPolicy(e *problems, s *batchv1.JobSpec, at *field.Path) {
+	p := s.SuccessPolicy
 	switch n := len(p.Rules); {
 	case n == 0:
 		e.required(at, "at least one rules must be specified when the successPolicy is specified")
@@ -231,10 +238,64 @@ func successPolicy(e *problems, p *batchv1.SuccessPolicy, at *field.Path) {
 		if r.SucceededCount == nil && r.SucceededIndexes == nil {
 			e.required(at, "at least one of succeededCount or succeededIndexes must be specified")
 		}
-		if r.SucceededCount != nil {
-			e.notNegative(at, "succeededCount", int64(*r.SucceededCount))
+		most := int32(0)
+		if s.Completions != nil {
+			most = *s.Completions
+		}
+		indexes := int32(0)
+		if t := r.SucceededIndexes; t != nil {
+			var err error
+			if indexes, err = countIndexes(*t, most); err != nil {
+				e.invalid(at.Child("succeededIndexes"), *t, "error parsing succeededIndexes: "+err.Error())
+			}
+		}
+		n := r.SucceededCount
+		if n == nil {
+			continue
+		}
+		count := at.Child("succeededCount")
+		e.notNegative(at, "succeededCount", int64(*n))
+		if s.Completions != nil && *n > most {
+			e.invalid(count, *n, fmt.Sprintf("must be less than or equal to %d (the number of specified completions)", most))
+		}
+		if r.SucceededIndexes != nil && *n > indexes {
+			e.invalid(count, *n, fmt.Sprintf("must be less than or equal to %d (the number of indexes in the specified succeededIndexes field)", indexes))
 		}
 	}
+}
+
+// countIndexes counts the indexes that a text such as "1,3-5" lists in order,
+// none of which reaches the number of completions. An error counts none.
+func countIndexes(text string, completions int32) (total int32, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	last := int32(-1)
+	for _, part := range strings.Split(text, ",") {
+		ends := strings.Split(part, "-")
+		if len(ends) > 2 {
+			return 0, fmt.Errorf("the fragment %q violates the requirement that an index interval can have at most two parts separated by '-'", part)
+		}
+		first := last + 1
+		for i, end := range ends {
+			n, err := strconv.ParseInt(end, 10, 32)
+			switch {
+			case err != nil:
+				return 0, fmt.Errorf("cannot convert string to integer for index: %q", end)
+			case int32(n) >= completions:
+				return 0, fmt.Errorf("too large index: %q", end)
+			case int32(n) < first:
+				return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", first-1, n)
+			}
+			if i == 0 {
+				total++
+			} else {
+				total += int32(n) - first + 1
+			}
+			first, last = int32(n)+1, int32(n)
+		}
+	}
+	return total, nil
 }
 
 func jobUpdate(e *problems, j, old *batchv1.Job) {

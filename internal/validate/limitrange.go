@@ -81,7 +81,11 @@ func amounts(e *problems, l *corev1.LimitRangeItem, n corev1.ResourceName, at *f
 	ratio, hasRatio := l.MaxLimitRequestRatio[n]
 	above := func(aName string, a resource.Quantity, aSet bool, field, bName string, b resource.Quantity, bSet bool) {
 		if aSet && bSet && a.Cmp(b) > 0 {
-			e.invalid(at.Child(field).Key(string(n)), a.String(), fmt.Sprintf("%s value %s is greater than %s value %s", aName, a.String(), bName, b.String()))
+			bad := a
+			if aName == "min" && field == "defaultRequest" || aName == "default" {
+				bad = b // which upstream shows of these two
+			}
+			e.invalid(at.Child(field).Key(string(n)), bad.String(), fmt.Sprintf("%s value %s is greater than %s value %s", aName, a.String(), bName, b.String()))
 		}
 	}
 	above("min", low, hasLow, "min", "max", high, hasHigh)

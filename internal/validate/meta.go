@@ -3,9 +3,11 @@ package validate
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"clipper/internal/scheme"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,7 +27,25 @@ func createMeta(r *scheme.Resource, k *rules, obj runtime.Object) field.ErrorLis
 	if name == nil {
 		name = apivalidation.NameIsDNSSubdomain
 	}
-	return apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, name, metadata)
+	return append(apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, name, metadata), finalizers(r, m)...)
+}
+
+// plainFinalizers are those without a domain.
+var plainFinalizers = []string{string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents} // never changed
+
+// finalizers refuses, of the kinds that are upstream's core's, names that are
+// nobody's.
+func finalizers(r *scheme.Resource, m metav1.Object) (errs field.ErrorList) {
+	switch r.Group {
+	case "apiextensions.k8s.io", "apiregistration.k8s.io", "admissionregistration.k8s.io", "coordination.k8s.io", "node.k8s.io", "policy":
+		return nil
+	}
+	for i, f := range m.GetFinalizers() {
+		if !strings.Contains(f, "/") && !slices.Contains(plainFinalizers, f) {
+			errs = append(errs, field.Invalid(metadata.Child("finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
+	}
+	return errs
 }
 
 func updateMeta(obj, old runtime.Object) field.ErrorList {

@@ -1,6 +1,9 @@
 package validate
 
 import (
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 )
@@ -16,7 +19,11 @@ var namespaceRules = &rules{ // never changed
 
 func namespaceFinalizers(e *problems, n *corev1.Namespace) {
 	for i, f := range n.Spec.Finalizers {
-		e.all(apivalidation.ValidateFinalizerName(string(f), specPath.Child("finalizers").Index(i)))
+		at := specPath.Child("finalizers").Index(i)
+		e.all(apivalidation.ValidateFinalizerName(string(f), at))
+		if !strings.Contains(string(f), "/") && !slices.Contains(plainFinalizers, string(f)) {
+			e.invalid(at, f, "name is neither a standard finalizer name nor is it fully qualified")
+		}
 	}
 }
 

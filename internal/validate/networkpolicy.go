@@ -52,9 +52,9 @@ func policyPorts(e *problems, ports []networkingv1.NetworkPolicyPort, at *field.
 		case p.Port == nil:
 			e.required(at.Child("port"), "must be specified if endPort is specified")
 		case p.Port.Type == intstr.String:
-			e.invalid(at.Child("endPort"), *p.EndPort, "may not specify endPort when port is non-numeric")
+			e.invalid(at.Child("endPort"), *p.EndPort, "may not be specified when `port` is non-numeric")
 		case *p.EndPort < p.Port.IntVal:
-			e.invalid(at.Child("endPort"), *p.EndPort, "must be greater than or equal to `port`")
+			e.invalid(at.Child("endPort"), p.Port.IntVal, "must be greater than or equal to `port`") // upstream shows the port
 		}
 		portNumber(e, at, "endPort", *p.EndPort)
 	}

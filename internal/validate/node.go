@@ -17,7 +17,7 @@ var nodeRules = &rules{ // never changed
 }
 
 func node(e *problems, n *corev1.Node) {
-	taints(e, n.Spec.Taints, specPath.Child("taints"))
+	taints(e, n.Spec.Taints, metadata.Child("taints"))
 	nodeResources(e, n)
 	podCIDRs(e, n)
 }
@@ -48,7 +48,7 @@ func nodeResources(e *problems, n *corev1.Node) {
 		list corev1.ResourceList
 	}{{"capacity", n.Status.Capacity}, {"allocatable", n.Status.Allocatable}} {
 		for name, q := range ordered(l.list) {
-			at := statusPath.Child(l.name).Key(string(name))
+			at := statusPath.Child(l.name, string(name))
 			resourceName(e, name, at)
 			quantity(e, name, q, at)
 		}
@@ -72,7 +72,7 @@ func podCIDRs(e *problems, n *corev1.Node) {
 }
 
 func nodeUpdate(e *problems, n, old *corev1.Node) {
-	taints(e, n.Spec.Taints, specPath.Child("taints"))
+	taints(e, n.Spec.Taints, metadata.Child("taints"))
 	nodeResources(e, n)
 	for i, a := range n.Status.Addresses {
 		if slices.Contains(n.Status.Addresses[:i], a) {

@@ -143,7 +143,7 @@ func persistentVolumeUpdate(e *problems, v, old *corev1.PersistentVolume) {
 		e.forbidden(specPath.Child("persistentvolumesource"), "spec.persistentvolumesource is immutable after creation\n"+
 			diff.Diff(&old.Spec.PersistentVolumeSource, &v.Spec.PersistentVolumeSource))
 	}
-	e.immutable(specPath, "volumeMode", v.Spec.VolumeMode, sameSpec(v.Spec.VolumeMode, old.Spec.VolumeMode))
+	e.immutable(nil, "volumeMode", v.Spec.VolumeMode, sameSpec(v.Spec.VolumeMode, old.Spec.VolumeMode))
 	if old.Spec.NodeAffinity != nil && !sameSpec(v.Spec.NodeAffinity, old.Spec.NodeAffinity) {
 		e.invalid(specPath.Child("nodeAffinity"), v.Spec.NodeAffinity, "field is immutable, except for updating from beta label to GA")
 	}

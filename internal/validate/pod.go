@@ -210,7 +210,7 @@ func podOS(e *problems, s *corev1.PodSpec, at *field.Path) {
 		e.required(at.Child("os", "name"), "cannot be empty")
 		return
 	}
-	oneOf(e, at.Child("os"), "name", s.OS.Name, corev1.Linux, corev1.Windows)
+	oneOf(e, at, "os", s.OS.Name, corev1.Linux, corev1.Windows)
 	switch s.OS.Name {
 	case corev1.Linux:
 		const text = "windows options cannot be set for a linux pod"

@@ -143,6 +143,7 @@ func podStatusUpdate(e *problems, p, old *corev1.Pod) {
 		e.check(statusPath, "nominatedNodeName", s.NominatedNodeName, dnsSubdomain)
 	}
 	for i, c := range s.Conditions {
+		e.check(statusPath.Child("conditions").Index(i), "Type", string(c.Type), validation.IsQualifiedName)
 		if c.ObservedGeneration < 0 {
 			e.invalid(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be greater than or equal to 0")
 		}

@@ -88,6 +88,9 @@ func quota(e *problems, q *corev1.ResourceQuota) {
 // scopeHolds checks that what a quota limits exists in its scope.
 func scopeHolds(e *problems, scope corev1.ResourceQuotaScope, hard corev1.ResourceList, at *field.Path, value any) {
 	for name := range ordered(hard) {
+		if strings.Contains(string(name), "/") {
+			continue // counted whatever the scope
+		}
 		ok := true
 		switch scope {
 		case corev1.ResourceQuotaScopeBestEffort:

@@ -171,7 +171,9 @@ func requirements(e *problems, p *pod, r *corev1.ResourceRequirements, at *field
 			e.add(field.Duplicate(at, c.Name))
 		}
 		if p != nil && !slices.ContainsFunc(p.ResourceClaims, func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
-			e.add(field.NotFound(at.Child("name"), c.Name))
+			missing := field.NotFound(at, c.Name)
+			missing.Detail = "must be one of the names in pod.spec.resourceClaims" + emptyClaims(p)
+			e.add(missing)
 		}
 	}
 }
@@ -213,11 +215,22 @@ func podResources(e *problems, s *corev1.PodSpec, at *field.Path) {
 	})
 }
 
+func emptyClaims(p *pod) string {
+	if len(p.ResourceClaims) == 0 {
+		return " which is empty"
+	}
+	return ""
+}
+
 func resizePolicy(e *problems, p *pod, policies []corev1.ContainerResizePolicy, at *field.Path) {
+	list := at
 	for i, r := range policies {
 		at := at.Index(i)
 		givenOneOf(e, at, "resourceName", r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
-		givenOneOf(e, at, "restartPolicy", r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)
+		supported := []corev1.ResourceResizeRestartPolicy{corev1.NotRequired, corev1.RestartContainer}
+		if !slices.Contains(supported, r.RestartPolicy) {
+			e.add(field.NotSupported(list, r.RestartPolicy, supported))
+		}
 		if p.RestartPolicy == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired {
 			e.invalid(at.Child("restartPolicy"), r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
 		}

@@ -15,9 +15,9 @@ var runtimeClassRules = &rules{ // never changed
 }
 
 func runtimeClass(e *problems, c *nodev1.RuntimeClass) {
-	e.check(nil, "handler", c.Handler, dnsLabel)
+	e.checked(nil, "handler", c.Handler, dnsLabel)
 	if c.Overhead != nil {
-		quantities(e, c.Overhead.PodFixed, field.NewPath("overhead", "podFixed"), containerResource)
+		quantities(e, c.Overhead.PodFixed, field.NewPath("overhead", "limits"), containerResource)
 	}
 	if s := c.Scheduling; s != nil {
 		at := field.NewPath("scheduling")

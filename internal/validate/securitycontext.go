@@ -174,7 +174,7 @@ func sysctls(e *problems, s *corev1.PodSpec, at *field.Path) {
 const (
 	longestSysctl = 253
 	sysctlSegment = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
-	sysctlFormat  = "(" + sysctlSegment + "[\\./])*" + sysctlSegment
+	sysctlFormat  = "^(" + sysctlSegment + "[\\./])*" + sysctlSegment + "$"
 )
 
 // isSysctl tells whether a name is of segments with dots or slashes between.

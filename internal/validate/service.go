@@ -220,7 +220,7 @@ func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 	const only = "may only be used when `type` is 'LoadBalancer'"
 	is := s.Type == corev1.ServiceTypeLoadBalancer
 	if len(s.LoadBalancerSourceRanges) > 0 && !is {
-		e.forbidden(specPath.Child("loadBalancerSourceRanges"), only)
+		e.forbidden(specPath.Child("LoadBalancerSourceRanges"), only)
 	} else {
 		for i, r := range s.LoadBalancerSourceRanges {
 			e.all(validation.IsValidCIDRForLegacyField(specPath.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(r), false, nil))
@@ -312,7 +312,7 @@ func addressesUpdate(e *problems, s, old *corev1.ServiceSpec) {
 func serviceStatus(e *problems, s *corev1.Service) {
 	at := statusPath.Child("loadBalancer", "ingress")
 	if s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Status.LoadBalancer.Ingress) > 0 {
-		e.forbidden(at, "may only be used when `spec.type` is \"LoadBalancer\"")
+		e.forbidden(at, "may only be used when `spec.type` is 'LoadBalancer'")
 		return
 	}
 	for i, in := range s.Status.LoadBalancer.Ingress {

@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -19,7 +21,9 @@ var storageClassRules = &rules{ // never changed
 }
 
 func storageClass(e *problems, c *storagev1.StorageClass) {
-	e.checked(nil, "provisioner", c.Provisioner, provisionerName)
+	if e.given(nil, "provisioner", c.Provisioner) {
+		e.check(nil, "provisioner", strings.ToLower(c.Provisioner), provisionerName)
+	}
 	parameters(e, c.Parameters)
 	optionalOneOf(e, nil, "reclaimPolicy", c.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain)
 	if c.VolumeBindingMode == nil {
@@ -65,14 +69,8 @@ func parameters(e *problems, all map[string]string) {
 
 func storageClassUpdate(e *problems, c, old *storagev1.StorageClass) {
 	storageClass(e, c)
-	if !sameSpec(c.Parameters, old.Parameters) {
-		e.forbidden(field.NewPath("parameters"), "updates to parameters are forbidden.")
-	}
-	if c.Provisioner != old.Provisioner {
-		e.forbidden(field.NewPath("provisioner"), "updates to provisioner are forbidden.")
-	}
-	if !sameSpec(c.ReclaimPolicy, old.ReclaimPolicy) {
-		e.forbidden(field.NewPath("reclaimPolicy"), "updates to reclaimPolicy are forbidden.")
-	}
+	e.immutable(nil, "parameters", c.Parameters, sameSpec(c.Parameters, old.Parameters))
+	e.immutable(nil, "provisioner", c.Provisioner, c.Provisioner == old.Provisioner)
+	e.immutable(nil, "reclaimPolicy", c.ReclaimPolicy, sameSpec(c.ReclaimPolicy, old.ReclaimPolicy))
 	e.immutable(nil, "volumeBindingMode", c.VolumeBindingMode, sameSpec(c.VolumeBindingMode, old.VolumeBindingMode))
 }

@@ -20,6 +20,9 @@ func volumes(e *problems, list []corev1.Volume, at *field.Path) []corev1.Volume 
 		if slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
 			e.add(field.Duplicate(at.Child("name"), v.Name))
 		}
+		if slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
+			continue // the first of the name is there
+		}
 		if len(e.list) > before {
 			// One that is wrong is not there, and is said to be so once more
 			// by who refers to it.
@@ -259,6 +262,7 @@ func downwardFiles(e *problems, items []corev1.DownwardAPIVolumeFile, at *field.
 }
 
 func projected(e *problems, p *corev1.ProjectedVolumeSource, at *field.Path) {
+	sources := at
 	mode(e, p.DefaultMode, at, "defaultMode")
 	var seen []string
 	unique := func(at *field.Path, name, p string) {
@@ -308,9 +312,10 @@ func projected(e *problems, p *corev1.ProjectedVolumeSource, at *field.Path) {
 		if first("serviceAccountToken", s.ServiceAccountToken != nil) {
 			at, t := at.Child("serviceAccountToken"), s.ServiceAccountToken
 			tokenLife(e, t.ExpirationSeconds, at)
-			if e.given(at, "path", t.Path) {
+			if t.Path == "" {
+				e.required(sources.Child("path"), "")
+			} else {
 				nonReserved(e, t.Path, at)
-				unique(at, t.Path, t.Path)
 			}
 		}
 		if first("clusterTrustBundle", s.ClusterTrustBundle != nil) {
@@ -330,9 +335,6 @@ func projected(e *problems, p *corev1.ProjectedVolumeSource, at *field.Path) {
 				}
 				unique(at, p, p)
 			}
-		}
-		if n == 0 {
-			e.required(at, "must specify a volume type")
 		}
 	}
 }

@@ -29,7 +29,7 @@ func volumeAttachment(e *problems, v *storagev1.VolumeAttachment) {
 	case s.PersistentVolumeName != nil && *s.PersistentVolumeName == "":
 		e.required(at.Child("persistentVolumeName"), "must specify non empty persistentVolumeName")
 	}
-	e.checked(specPath, "nodeName", v.Spec.NodeName, dnsSubdomain)
+	e.check(specPath, "nodeName", v.Spec.NodeName, dnsSubdomain)
 
 	size := 0
 	for k, value := range v.Status.AttachmentMetadata {

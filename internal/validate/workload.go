@@ -15,12 +15,15 @@ import (
 
 // What workloads have in common.
 
+const unselected = "`selector` does not match template `labels`"
+
 // workloadSelector judges a workload's selector, which must select the pods
 // that its template makes. emptyText says that a selector must not select all.
 func workloadSelector(e *problems, s *metav1.LabelSelector, t *corev1.PodTemplateSpec, emptyText string) {
 	at := specPath.Child("selector")
 	if s == nil {
 		e.required(at, "")
+		e.invalid(specPath.Child("template", "metadata", "labels"), t.Labels, unselected) // for it selects none
 		return
 	}
 	selector(e, s, at)
@@ -34,7 +37,7 @@ func workloadSelector(e *problems, s *metav1.LabelSelector, t *corev1.PodTemplat
 		return
 	}
 	if !sel.Matches(labels.Set(t.Labels)) {
-		e.invalid(specPath.Child("template", "metadata", "labels"), t.Labels, "`selector` does not match template `labels`")
+		e.invalid(specPath.Child("template", "metadata", "labels"), t.Labels, unselected)
 	}
 }
 

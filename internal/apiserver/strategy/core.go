@@ -19,7 +19,7 @@ func core() map[string]*Strategy {
 		"replicationcontrollers": replicationController(),
 		"endpoints":              {CreateOnUpdate: true},
 		"limitranges":            {CreateOnUpdate: true},
-		"podtemplates":           {Create: firstGeneration},
+		"podtemplates":           podTemplate(),
 		"events":                 {CreateOnUpdate: true, TTL: func(runtime.Object) time.Duration { return eventTTL }},
 		"resourcequotas": halves(
 			func(q *corev1.ResourceQuota) *corev1.ResourceQuotaSpec { return &q.Spec },
@@ -34,4 +34,8 @@ func firstGeneration(o runtime.Object) {
 	if m, ok := o.(interface{ SetGeneration(int64) }); ok {
 		m.SetGeneration(1)
 	}
+}
+
+func podTemplate() *Strategy {
+	return specOnly(func(t *corev1.PodTemplate) *corev1.PodTemplateSpec { return &t.Template })
 }

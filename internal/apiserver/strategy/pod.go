@@ -14,6 +14,10 @@ func pod() *Strategy {
 	s.Create = func(o runtime.Object) {
 		p := o.(*corev1.Pod)
 		p.Generation = 1
+		if g := p.Spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
+			least := int64(1)
+			p.Spec.TerminationGracePeriodSeconds = &least
+		}
 		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: PodQOS(p)}
 		if len(p.Spec.SchedulingGates) > 0 {
 			p.Status.Conditions = []corev1.PodCondition{{

@@ -64,7 +64,7 @@ func New() map[schema.GroupResource]*Strategy {
 	}{
 		{"", core()}, {"apps", apps()}, {"batch", batch()}, {"networking.k8s.io", networking()},
 		{"policy", policy()}, {"storage.k8s.io", storage()}, {"rbac.authorization.k8s.io", rbac()},
-		{"coordination.k8s.io", map[string]*Strategy{"leases": {CreateOnUpdate: true, Conditional: true}}},
+		{"coordination.k8s.io", map[string]*Strategy{"leases": lease()}},
 		{"discovery.k8s.io", map[string]*Strategy{"endpointslices": endpointSlice()}},
 		{"scheduling.k8s.io", map[string]*Strategy{"priorityclasses": priorityClass()}},
 		{"node.k8s.io", map[string]*Strategy{"runtimeclasses": {Conditional: true}}},

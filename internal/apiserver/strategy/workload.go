@@ -23,6 +23,14 @@ func apps() map[string]*Strategy {
 			s.Scale = scale(func(d *appsv1.Deployment) replicas {
 				return replicas{&d.Spec.Replicas, d.Status.Replicas, selector(d.Spec.Selector)}
 			})
+			// A rollout takes annotations along, so they are part of what is counted.
+			update := s.Update
+			s.Update = func(o, was runtime.Object) {
+				update(o, was)
+				if d, old := o.(*appsv1.Deployment), was.(*appsv1.Deployment); !maps.Equal(d.Annotations, old.Annotations) {
+					d.Generation = old.Generation + 1
+				}
+			}
 		}),
 		"replicasets": with(halves(
 			func(r *appsv1.ReplicaSet) *appsv1.ReplicaSetSpec { return &r.Spec },
@@ -137,6 +145,9 @@ func selectOwn(j *batchv1.Job) {
 	}
 	if _, set := j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel]; !set {
 		j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel] = string(j.UID)
+	}
+	if len(j.Labels) == 0 {
+		j.Labels = maps.Clone(t.Labels) // as its defaults would have it
 	}
 }
 

@@ -13,7 +13,7 @@ var apiService = show(
 		text("Available", "Whether it is served, and if not, why."),
 		age),
 	func(now time.Time, s *apiregistrationv1.APIService) []any {
-		service, available := "Local", unknown
+		service, available := "Local", "Unknown"
 		if r := s.Spec.Service; r != nil {
 			service = r.Namespace + "/" + r.Name
 		}

@@ -12,7 +12,7 @@ import (
 var controllerRevision = show(
 	columns(name,
 		text("Controller", "What the revision is of."),
-		integer("Revision", "Number of the revision."),
+		text("Revision", "Number of the revision."),
 		age),
 	func(now time.Time, r *appsv1.ControllerRevision) []any {
 		controller := none

@@ -11,8 +11,8 @@ import (
 var deployment = show(
 	columns(name,
 		text("Ready", "Ready pods of those there are to be."),
-		integer("Up-to-date", "How many pods are of the newest template."),
-		integer("Available", "How many pods have been ready for long enough."),
+		text("Up-to-date", "How many pods are of the newest template."),
+		text("Available", "How many pods have been ready for long enough."),
 		age, containers, images, selector),
 	func(now time.Time, d *appsv1.Deployment) []any {
 		names, images := templateCells(&d.Spec.Template.Spec)

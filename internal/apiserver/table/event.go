@@ -17,7 +17,7 @@ var event = show(
 		wide(text("Source", "Who reported it.")),
 		text("Message", "What happened."),
 		wide(text("First Seen", "Time since it first happened.")),
-		wide(integer("Count", "How often it happened.")),
+		wide(text("Count", "How often it happened.")),
 		wide(name)),
 	func(now time.Time, e *corev1.Event) []any {
 		first := since(now, e.FirstTimestamp)

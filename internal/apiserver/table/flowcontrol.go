@@ -1,7 +1,6 @@
 package table
 
 import (
-	"strconv"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
@@ -24,7 +23,7 @@ var flowSchema = show(
 				missing = string(c.Status)
 			}
 		}
-		return []any{s.Name, s.Spec.PriorityLevelConfiguration.Name, strconv.Itoa(int(s.Spec.MatchingPrecedence)), method, since(now, s.CreationTimestamp), missing}
+		return []any{s.Name, s.Spec.PriorityLevelConfiguration.Name, int64(s.Spec.MatchingPrecedence), method, since(now, s.CreationTimestamp), missing}
 	},
 )
 
@@ -37,13 +36,13 @@ var priorityLevelConfiguration = show(
 		text("QueueLengthLimit", "How many requests wait in one."),
 		age),
 	func(now time.Time, c *flowcontrolv1.PriorityLevelConfiguration) []any {
-		shares, queues, hand, length := none, none, none, none
+		var shares, queues, hand, length any = none, none, none, none
 		if l := c.Spec.Limited; l != nil {
 			if l.NominalConcurrencyShares != nil {
-				shares = strconv.Itoa(int(*l.NominalConcurrencyShares))
+				shares = int64(*l.NominalConcurrencyShares)
 			}
 			if q := l.LimitResponse.Queuing; q != nil {
-				queues, hand, length = strconv.Itoa(int(q.Queues)), strconv.Itoa(int(q.HandSize)), strconv.Itoa(int(q.QueueLengthLimit))
+				queues, hand, length = int64(q.Queues), int64(q.HandSize), int64(q.QueueLengthLimit)
 			}
 		}
 		return []any{c.Name, string(c.Spec.Type), shares, queues, hand, length, since(now, c.CreationTimestamp)}

@@ -26,7 +26,7 @@ var horizontalPodAutoscaler = show(
 		ref := a.Spec.ScaleTargetRef
 		return []any{
 			a.Name, ref.Kind + "/" + ref.Name, targets(a.Spec.Metrics, a.Status.CurrentMetrics), least,
-			strconv.Itoa(int(a.Spec.MaxReplicas)), strconv.Itoa(int(a.Status.CurrentReplicas)), since(now, a.CreationTimestamp),
+			int64(a.Spec.MaxReplicas), int64(a.Status.CurrentReplicas), since(now, a.CreationTimestamp),
 		}
 	},
 )

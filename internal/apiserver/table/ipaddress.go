@@ -13,7 +13,11 @@ var ipAddress = show(
 		ref := none
 		if p := a.Spec.ParentRef; p != nil {
 			var parts []string
-			for _, part := range []string{p.Group, p.Resource, p.Namespace, p.Name} {
+			resource := p.Resource
+			if p.Group != "" {
+				resource += "." + p.Group
+			}
+			for _, part := range []string{resource, p.Namespace, p.Name} {
 				if part != "" {
 					parts = append(parts, part)
 				}

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ var node = show(
 		return []any{
 			n.Name, nodeStatus(n), list(nodeRoles(n)), since(now, n.CreationTimestamp), info.KubeletVersion,
 			nodeAddress(n, corev1.NodeInternalIP), nodeAddress(n, corev1.NodeExternalIP),
-			or(info.OSImage, unknown), or(info.KernelVersion, unknown), or(info.ContainerRuntimeVersion, unknown),
+			or(info.OSImage, unknown), kernel(info), or(info.ContainerRuntimeVersion, unknown),
 		}
 	},
 )
@@ -68,4 +69,12 @@ func nodeAddress(n *corev1.Node, t corev1.NodeAddressType) string {
 		}
 	}
 	return none
+}
+
+// kernel names the kernel, and what it runs on if that is known.
+func kernel(info *corev1.NodeSystemInfo) string {
+	if info.Architecture == "" {
+		return or(info.KernelVersion, unknown)
+	}
+	return fmt.Sprintf("%s (%s)", or(info.KernelVersion, unknown), info.Architecture)
 }

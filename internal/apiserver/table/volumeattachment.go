@@ -4,11 +4,12 @@ import (
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 var volumeAttachment = show(
 	columns(name,
-		text("Attacher", "The driver that attaches the volume."),
+		metav1.TableColumnDefinition{Name: "Attacher", Type: "string", Format: "name", Description: "The driver that attaches the volume."},
 		text("PV", "The volume."),
 		text("Node", "Where it is attached."),
 		boolean("Attached", "Whether it is attached by now."),
