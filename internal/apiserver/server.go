@@ -374,7 +374,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 	}
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { errs <- h.ServeTLS(wire.Listen(l), "", "") }()
+		go func() { errs <- h.ServeTLS(wire.Listen(l, clock.RealClock{}), "", "") }()
 	}
 	var failed error
 	select {

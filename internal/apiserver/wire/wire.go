@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"k8s.io/utils/clock"
 )
 
 const (
@@ -24,26 +26,30 @@ const (
 	most = 64 << 10
 	// moment is how long bytes are held when what was announced does not come:
 	// the client's window is full, or the stream was reset.
-	// As the deadlines of sockets, it is of the system's time.
 	moment = time.Millisecond
 )
 
-// Listen returns l with connections that can gather.
-func Listen(l net.Listener) net.Listener { return listener{l} }
+// Listen returns l with connections that can gather. The clock tells how long a
+// moment is: the system's, as for the deadlines of sockets.
+func Listen(l net.Listener, c clock.WithDelayedExecution) net.Listener { return listener{l, c} }
 
-type listener struct{ net.Listener }
+type listener struct {
+	net.Listener
+	clock clock.WithDelayedExecution
+}
 
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{Conn: c}, nil
+	return &Conn{Conn: c, clock: l.clock}, nil
 }
 
 // Conn is a connection that can gather.
 type Conn struct {
 	net.Conn
+	clock clock.WithDelayedExecution
 
 	// expect is how many bytes were announced that have not passed. It is apart
 	// from mu, which a Write to a slow client holds for long.
@@ -51,7 +57,7 @@ type Conn struct {
 
 	mu   sync.Mutex
 	held *[]byte
-	late *time.Timer // writes what is held
+	late clock.Timer // writes what is held
 	err  error       // of a write that nobody waited for
 }
 
@@ -91,11 +97,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if c.held == nil {
 		c.held = buffers.Get().(*[]byte)
 		if c.late == nil {
-			c.late = time.AfterFunc(moment, c.expire)
+			c.late = c.clock.AfterFunc(moment, c.expire)
 		} else {
 			c.late.Reset(moment)
 		}
 	} else if len(*c.held)+len(p) > cap(*c.held) {
+		c.late.Stop()
 		if err := c.flush(); err != nil {
 			return 0, err
 		}
@@ -103,6 +110,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	*c.held = append(*c.held, p...)
 	if left <= 0 || len(*c.held) >= most {
+		c.late.Stop()
 		if err := c.flush(); err != nil {
 			return 0, err
 		}
@@ -115,7 +123,6 @@ func (c *Conn) flush() error {
 	if c.held == nil {
 		return nil
 	}
-	c.late.Stop()
 	_, err := c.Conn.Write(*c.held)
 	*c.held = (*c.held)[:0]
 	buffers.Put(c.held)

@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"clipper/internal/apiserver/wire"
 
+	testclock "k8s.io/utils/clock/testing"
 	"pgregory.net/rapid"
 )
 
@@ -29,11 +31,14 @@ type one struct{ net.Conn }
 func (l one) Accept() (net.Conn, error) { return l.Conn, nil }
 func (l one) Addr() net.Addr            { return l.LocalAddr() }
 
-func pair(t testing.TB) (*wire.Conn, net.Conn, chan int) {
+// pair returns a connection's two sides, the sizes of what is written to it, and
+// its clock, which stands still.
+func pair(t testing.TB) (*wire.Conn, net.Conn, chan int, *testclock.FakeClock) {
 	t.Helper()
+	clk := testclock.NewFakeClock(time.Now())
 	a, b := net.Pipe()
 	writes := make(chan int, 10_000)
-	c, err := wire.Listen(one{counted{a, writes}}).Accept()
+	c, err := wire.Listen(one{counted{a, writes}}, clk).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +46,11 @@ func pair(t testing.TB) (*wire.Conn, net.Conn, chan int) {
 		c.Close()
 		b.Close()
 	})
-	return c.(*wire.Conn), b, writes
+	return c.(*wire.Conn), b, writes, clk
 }
 
 func TestAnnouncedBytesLeaveTogether(t *testing.T) {
-	c, far, writes := pair(t)
+	c, far, writes, _ := pair(t)
 	got := make(chan []byte)
 	go func() {
 		b, _ := io.ReadAll(far)
@@ -95,11 +100,12 @@ func TestAnnouncedBytesLeaveTogether(t *testing.T) {
 
 // TestHeldBytesLeave though what was announced never comes.
 func TestHeldBytesLeave(t *testing.T) {
-	c, far, _ := pair(t)
+	c, far, _, clk := pair(t)
 	c.Expect(1 << 20)
 	if _, err := c.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}
+	go clk.Step(time.Second) // which writes, to who reads
 	b := make([]byte, 5)
 	if _, err := io.ReadFull(far, b); err != nil || string(b) != "hello" {
 		t.Fatalf("%q %v", b, err)
@@ -108,7 +114,7 @@ func TestHeldBytesLeave(t *testing.T) {
 
 // TestErrors of a write that was gathered are told at a later one.
 func TestErrors(t *testing.T) {
-	c, far, _ := pair(t)
+	c, far, _, _ := pair(t)
 	c.Expect(8000)
 	if _, err := c.Write(make([]byte, 100)); err != nil {
 		t.Fatal(err)
@@ -124,7 +130,7 @@ func TestErrors(t *testing.T) {
 
 func TestOrderIsKept(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		c, far, _ := pair(t)
+		c, far, _, _ := pair(t)
 		got := make(chan []byte)
 		go func() {
 			b, _ := io.ReadAll(far)
@@ -160,7 +166,7 @@ func TestOrderIsKept(t *testing.T) {
 }
 
 func TestContext(t *testing.T) {
-	c, far, _ := pair(t)
+	c, far, _, _ := pair(t)
 	if wire.Of(wire.Context(t.Context(), c)) != c {
 		t.Error("the connection of a request is not found")
 	}
