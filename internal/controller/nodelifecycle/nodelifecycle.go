@@ -156,10 +156,6 @@ func (n *Controller) podChanged(before, now *corev1.Pod) {
 	bound := before == nil || before.Spec.NodeName == ""
 	if len(executing(node)) > 0 && (bound || !equality.Semantic.DeepEqual(before.Spec.Tolerations, now.Spec.Tolerations)) {
 		n.Add(node.Name)
-		return
-	}
-	if _, ready := controller.PodReady(now); ready && readiness(node) == corev1.ConditionUnknown {
-		n.Add(node.Name)
 	}
 }
 
@@ -220,8 +216,8 @@ func (n *Controller) listen(ctx context.Context, node *corev1.Node) (*corev1.Nod
 	return n.Client.CoreV1().Nodes().UpdateStatus(ctx, w, metav1.UpdateOptions{})
 }
 
-// unready marks the pods of a node that is not ready as not ready either: once
-// if its kubelet still posts, and whenever one is seen ready if not.
+// unready marks the pods of a node that is not ready as not ready either, once:
+// a kubelet that can say no more than what its pods are like would say it again.
 func (n *Controller) unready(ctx context.Context, node *corev1.Node) error {
 	c := controller.NodeCondition(node, corev1.NodeReady)
 	n.mu.Lock()
@@ -232,7 +228,7 @@ func (n *Controller) unready(ctx context.Context, node *corev1.Node) error {
 	}
 	was := k.ready
 	k.ready = c.Status == corev1.ConditionTrue
-	if k.ready || c.Status == corev1.ConditionFalse && k.marked.Equal(&c.LastTransitionTime) {
+	if k.ready || k.marked.Equal(&c.LastTransitionTime) {
 		n.mu.Unlock()
 		return nil
 	}
