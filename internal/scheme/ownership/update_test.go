@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +111,40 @@ func summary(entries []metav1.ManagedFieldsEntry) string {
 	}
 	j, _ := json.Marshal(s)
 	return string(j)
+}
+
+// One tracker serves all requests at once; under -race this tells if it may.
+func TestSideBySide(t *testing.T) {
+	table := scheme.New()
+	tr := New(table)
+	r, pod := aPod(t, table)
+	deployments := table.ByPath("apps", "v1", "deployments")
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			w := Write{Resource: r, Manager: fmt.Sprint(i % 3), Time: at(i)}
+			live := pod.DeepCopy()
+			if err := tr.Update(w, nil, live); err != nil {
+				t.Error(err)
+			}
+			for n := range 20 {
+				next := live.DeepCopy()
+				next.Labels["app"] = fmt.Sprint(n)
+				next.Status.ContainerStatuses[0].RestartCount++
+				if err := tr.Update(w, live, next); err != nil {
+					t.Error(err)
+				}
+				live = next
+			}
+			if _, _, err := tr.Apply(Write{Resource: deployments, Manager: "a", Time: noon}, deployments.New(), []byte(web), false, scheme.Strict); err != nil {
+				t.Error(err)
+			}
+			if len(live.ManagedFields) != 1 {
+				t.Error(live.ManagedFields)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 var noon = metav1.NewTime(time.Unix(1_700_000_000, 0).UTC())
