@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -81,6 +82,9 @@ func start(ctx context.Context, c *config.Config, version string, tell *Teller) 
 	}
 	p.group.OnReady = func() {
 		p.log.Info("ready", "node", c.Node)
+		if c.Server != nil && tell == nil {
+			p.log.Info("machines join with a token", "command", "clipper token create --kubeconfig "+filepath.Join(c.StateDir, "admin.kubeconfig"))
+		}
 		tell.Ready()
 	}
 	return p.group.Run(ctx)
