@@ -135,9 +135,13 @@ func removeAbandoned(t testing.TB) {
 // Command returns a command that sees the cluster's kubeconfig.
 func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "KUBECACHEDIR="+c.Cache())
 	return cmd
 }
+
+// Cache is where kubectl keeps what it was told: a place of the cluster's own,
+// as another cluster may have had its address before.
+func (c *Cluster) Cache() string { return c.Kubeconfig + ".cache" }
 
 // Clipper runs a clipper command and returns its standard output. It fails the
 // test if the command fails.

@@ -48,6 +48,7 @@ func Setup(env *testscript.Env, c *cluster.Cluster, kubectl string) {
 	}
 	env.Setenv("PATH", bin+":"+env.Getenv("PATH"))
 	env.Setenv("KUBECONFIG", c.Kubeconfig)
+	env.Setenv("KUBECACHEDIR", c.Cache())
 	env.Setenv("HOME", os.Getenv("HOME"))
 	env.Setenv("CLUSTER", c.Name)
 	env.Setenv("NODE", c.Node())
@@ -81,7 +82,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 		cmd := exec.CommandContext(ctx, path, args[2:]...)
 		cmd.Args[0] = args[1]
 		cmd.Dir = ts.MkAbs(".")
-		cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "KUBECONFIG=" + ts.Getenv("KUBECONFIG"), "HOME=" + ts.Getenv("HOME")}
+		cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "KUBECONFIG=" + ts.Getenv("KUBECONFIG"), "KUBECACHEDIR=" + ts.Getenv("KUBECACHEDIR"), "HOME=" + ts.Getenv("HOME")}
 		out, err := cmd.CombinedOutput()
 		return err == nil && want.Match(out), fmt.Sprintf("%s\n%v", out, err)
 	})
