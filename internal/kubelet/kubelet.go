@@ -168,6 +168,20 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	registered := make(chan struct{})
 	part("node", func(ctx context.Context) error { return k.node.Run(ctx, registered) })
 	part("server", k.serve)
+	if k.Informers != nil {
+		nodes := k.Informers.Core().V1().Nodes().Informer()
+		seen, err := nodes.AddEventHandler(cache.FilteringResourceEventHandler{
+			FilterFunc: func(o any) bool { n, ok := o.(*v1.Node); return ok && n.Name == k.NodeName },
+			Handler: cache.ResourceEventHandlerFuncs{
+				AddFunc:    func(o any) { k.node.Saw(o.(*v1.Node)) },
+				UpdateFunc: func(_, o any) { k.node.Saw(o.(*v1.Node)) },
+			},
+		})
+		if err != nil {
+			return err
+		}
+		defer nodes.RemoveEventHandler(seen)
+	}
 
 	// From here on nothing that happens in the runtime is missed; what had
 	// happened before, the records tell.

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	v1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/kubernetes"
 	internalapi "k8s.io/cri-api/pkg/apis"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -72,6 +74,8 @@ type Node struct {
 	Config
 	// dirty asks for the status to be looked at again.
 	dirty chan struct{}
+	// seen is what the API last told of the node, until it is looked at.
+	seen atomic.Pointer[v1.Node]
 	// pressure is when the node was last seen to suffer; Run's alone.
 	pressure map[v1.NodeConditionType]time.Time
 }
@@ -136,6 +140,23 @@ func (n *Node) Allocatable() v1.ResourceList {
 	return a
 }
 
+// advertise adds to st the extended resources that somebody else wrote into the
+// node's capacity ("Advertise Extended Resources for a Node"): all there is of them is allocatable.
+func advertise(st, old *v1.NodeStatus) {
+	for name, q := range old.Capacity {
+		if _, own := st.Capacity[name]; own || !extended(name) {
+			continue
+		}
+		st.Capacity[name], st.Allocatable[name] = q, q
+	}
+}
+
+// extended tells whether a resource is of others than Kubernetes.
+func extended(name v1.ResourceName) bool {
+	domain, _, ok := strings.Cut(string(name), "/")
+	return ok && !strings.HasSuffix(domain, "kubernetes.io")
+}
+
 // status returns the node's status; old gives the times of its conditions.
 func (n *Node) status(ctx context.Context, old *v1.NodeStatus) v1.NodeStatus {
 	m := &n.Machine
@@ -168,6 +189,7 @@ func (n *Node) status(ctx context.Context, old *v1.NodeStatus) v1.NodeStatus {
 	st.DaemonEndpoints.KubeletEndpoint.Port = n.Port
 	st.RuntimeHandlers, st.Features = n.handlers(ctx)
 	st.Conditions = n.conditions(ctx, old)
+	advertise(&st, old)
 	return st
 }
 
@@ -299,6 +321,12 @@ func (n *Node) Changed() {
 	}
 }
 
+// Saw tells what the API says of the node. It never blocks.
+func (n *Node) Saw(node *v1.Node) {
+	n.seen.Store(node)
+	n.Changed()
+}
+
 // Run registers the node, closes registered, and keeps the lease and the
 // status fresh until ctx ends.
 func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
@@ -341,6 +369,9 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 				n.Tick(ctx)
 			}
 		}
+		if seen := n.seen.Swap(nil); seen != nil && newer(seen, node) {
+			node = seen
+		}
 		now := n.Clock.Now()
 		fresh, err := n.refresh(ctx, node, now.Sub(wrote) >= statusEvery)
 		switch {
@@ -356,6 +387,12 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 			node, wrote = fresh, now
 		}
 	}
+}
+
+// newer tells whether a is a later state than b.
+func newer(a, b *v1.Node) bool {
+	order, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
+	return err == nil && order > 0
 }
 
 // tells are the events that tell of a condition's status.
@@ -468,7 +505,7 @@ func (n *Node) refresh(ctx context.Context, node *v1.Node, force bool) (*v1.Node
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": node.UID},
 		"status": map[string]any{
-			"capacity": st.Capacity, "allocatable": st.Allocatable,
+			"capacity": st.Capacity, "allocatable": amounts(st.Allocatable, node.Status.Allocatable),
 			"conditions":      owned(st.Conditions),
 			"addresses":       append([]any{map[string]string{"$patch": "replace"}}, anys(st.Addresses)...),
 			"daemonEndpoints": st.DaemonEndpoints, "nodeInfo": st.NodeInfo, "images": st.Images,
@@ -479,6 +516,18 @@ func (n *Node) refresh(ctx context.Context, node *v1.Node, force bool) (*v1.Node
 		return nil, err
 	}
 	return n.Client.CoreV1().Nodes().Patch(ctx, n.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+}
+
+// amounts is a patch's value that makes old into list.
+func amounts(list, old v1.ResourceList) map[v1.ResourceName]any {
+	out := make(map[v1.ResourceName]any, len(list))
+	for name := range old {
+		out[name] = nil
+	}
+	for name, q := range list {
+		out[name] = q
+	}
+	return out
 }
 
 // owned leaves the conditions that the kubelet decides.

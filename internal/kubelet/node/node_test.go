@@ -11,7 +11,9 @@ import (
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"clipper/internal/kubelet/event"
@@ -160,5 +162,53 @@ func TestPressure(t *testing.T) {
 	clk.Step(2 * time.Second)
 	if p := n.pressed(); p[v1.NodeMemoryPressure] || p[v1.NodeDiskPressure] {
 		t.Errorf("%v", p)
+	}
+}
+
+// What somebody else wrote of extended resources stays, and can be allocated.
+func TestExtendedResources(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	client := fake.NewSimpleClientset()
+	client.PrependReactor("create", "nodes", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		a.(clienttesting.CreateAction).GetObject().(*v1.Node).ResourceVersion = "1"
+		return false, nil, nil
+	})
+	n, _ := newNode(t, client)
+	registered, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- n.Run(ctx, registered) }()
+	defer func() { cancel(); <-done }()
+	<-registered
+	w, err := client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	o, err := client.CoreV1().Nodes().Get(ctx, "n", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o = o.DeepCopy()
+	o.ResourceVersion = "7"
+	o.Status.Capacity["example.com/dongle"] = resource.MustParse("4")
+	o.Status.Allocatable["example.com/gone"] = resource.MustParse("1")
+	o.Status.Capacity["kubernetes.io/odd"] = resource.MustParse("9")
+	if o, err = client.CoreV1().Nodes().UpdateStatus(ctx, o, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	n.Saw(o)
+	await(t, w.ResultChan(), "allocatable", func() bool {
+		if o, err = client.CoreV1().Nodes().Get(ctx, "n", metav1.GetOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		q := o.Status.Allocatable["example.com/dongle"]
+		return q.Value() == 4
+	})
+	if q := o.Status.Capacity["example.com/dongle"]; q.Value() != 4 {
+		t.Errorf("capacity %v", o.Status.Capacity)
+	}
+	for _, name := range []v1.ResourceName{"example.com/gone", "kubernetes.io/odd"} {
+		if q, ok := o.Status.Allocatable[name]; ok {
+			t.Errorf("%s %v is allocatable", name, &q)
+		}
 	}
 }
