@@ -216,10 +216,15 @@ func TestClean(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		timeless := request(t, "timeless", "jane", certificatesv1.KubeAPIServerClientSignerName, of("new", nil))
+		timeless.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{Type: certificatesv1.CertificateDenied, Status: corev1.ConditionTrue}}
+		if _, err := requests.Create(ctx, timeless, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 		for _, step := range []struct {
 			pass time.Duration
 			left int
-		}{{59 * time.Minute, 2}, {2 * time.Minute, 1}, {22 * time.Hour, 1}, {time.Hour, 0}} {
+		}{{59 * time.Minute, 3}, {2 * time.Minute, 2}, {22 * time.Hour, 2}, {time.Hour, 0}} {
 			<-time.After(step.pass)
 			synctest.Wait()
 			all, err := requests.List(ctx, metav1.ListOptions{})

@@ -50,7 +50,10 @@ func ends(r *certificatesv1.CertificateSigningRequest) time.Time {
 		}
 	}
 	for i := range r.Status.Conditions {
-		sooner(r.Status.Conditions[i].LastUpdateTime.Add(keepDecided))
+		// A condition that somebody wrote without a time tells nothing.
+		if at := r.Status.Conditions[i].LastUpdateTime; !at.IsZero() {
+			sooner(at.Add(keepDecided))
+		}
 	}
 	if block, _ := pem.Decode(r.Status.Certificate); block != nil {
 		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
