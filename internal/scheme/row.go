@@ -120,6 +120,9 @@ func (r *Resource) CheckFields(s fields.Selector) error {
 		case len(r.FieldNames) <= 2:
 			return err
 		default:
+			if len(r.FieldNames) == 2 { // those of every kind
+				return fmt.Errorf(`%q is not a known field selector: only "metadata.name", "metadata.namespace"`, q.Field)
+			}
 			return fmt.Errorf("field label not supported: %s", q.Field)
 		}
 	}
