@@ -171,10 +171,11 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if k.Informers != nil {
 		nodes := k.Informers.Core().V1().Nodes().Informer()
 		seen, err := nodes.AddEventHandler(cache.FilteringResourceEventHandler{
-			FilterFunc: func(o any) bool { n, ok := o.(*v1.Node); return ok && n.Name == k.NodeName },
+			FilterFunc: func(o any) bool { n := nodeOf(o); return n != nil && n.Name == k.NodeName },
 			Handler: cache.ResourceEventHandlerFuncs{
-				AddFunc:    func(o any) { k.node.Saw(o.(*v1.Node)) },
-				UpdateFunc: func(_, o any) { k.node.Saw(o.(*v1.Node)) },
+				AddFunc:    func(o any) { k.node.Saw(nodeOf(o)) },
+				UpdateFunc: func(_, o any) { k.node.Saw(nodeOf(o)) },
+				DeleteFunc: func(o any) { k.node.Removed(nodeOf(o).UID) },
 			},
 		})
 		if err != nil {
@@ -232,6 +233,15 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	case err := <-failed:
 		return err
 	}
+}
+
+// nodeOf returns the node that an informer speaks of, or nil.
+func nodeOf(o any) *v1.Node {
+	if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	n, _ := o.(*v1.Node)
+	return n
 }
 
 func quiet(ctx context.Context, err error) error {

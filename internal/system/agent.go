@@ -124,6 +124,9 @@ func (p *process) agent(a *api) error {
 			if err != nil {
 				return err
 			}
+			if err := stateRole(ctx, admin, p.Node); err != nil {
+				return err
+			}
 			return awaitAccount(ctx, admin)
 		},
 	})

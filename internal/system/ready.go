@@ -2,10 +2,12 @@ package system
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"clipper/internal/client"
@@ -37,4 +39,16 @@ func awaitAccount(ctx context.Context, c kubernetes.Interface) error {
 		_, ok := obj.(*corev1.ServiceAccount)
 		return ok, nil
 	})
+}
+
+// stateRole labels the server's own node as a control plane's, as kubeadm and
+// k3s do, so that `kubectl get nodes` shows its role. A node may not say that of
+// itself. It repels no pods: a cluster of one node has no other place for them.
+func stateRole(ctx context.Context, admin kubernetes.Interface, name string) error {
+	const patch = `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`
+	_, err := admin.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the role of node %s: %w", name, err)
+	}
+	return nil
 }

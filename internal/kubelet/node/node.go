@@ -76,6 +76,8 @@ type Node struct {
 	dirty chan struct{}
 	// seen is what the API last told of the node, until it is looked at.
 	seen atomic.Pointer[v1.Node]
+	// removed is the node that was last deleted from the API.
+	removed atomic.Pointer[types.UID]
 	// pressure is when the node was last seen to suffer; Run's alone.
 	pressure map[v1.NodeConditionType]time.Time
 }
@@ -327,8 +329,21 @@ func (n *Node) Saw(node *v1.Node) {
 	n.Changed()
 }
 
+// Removed tells that the node was deleted from the API. It never blocks.
+func (n *Node) Removed(uid types.UID) {
+	n.removed.Store(&uid)
+	n.Changed()
+}
+
+// gone tells whether a node is the one that was deleted.
+func (n *Node) gone(node *v1.Node) bool {
+	uid := n.removed.Load()
+	return uid != nil && *uid == node.UID
+}
+
 // Run registers the node, closes registered, and keeps the lease and the
-// status fresh until ctx ends.
+// status fresh until ctx ends. A node that somebody deletes stays away until
+// the next Run, as upstream's does, or until somebody creates it.
 func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 	const first, most = 50 * time.Millisecond, 5 * time.Second
 	var node *v1.Node
@@ -353,33 +368,47 @@ func (n *Node) Run(ctx context.Context, registered chan<- struct{}) error {
 
 	l := &lease{n: n, owner: node.UID}
 	wrote := n.Clock.Now()
-	if err := l.renew(ctx); err != nil && ctx.Err() == nil {
-		n.Logger.Warn("node lease not renewed", "err", err)
+	renew := func() {
+		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
+			n.Logger.Warn("node lease not renewed", "err", err)
+		}
 	}
+	renew()
+	away := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.dirty:
 		case <-ticker.C():
-			if err := l.renew(ctx); err != nil && ctx.Err() == nil {
-				n.Logger.Warn("node lease not renewed", "err", err)
+			if !away {
+				renew()
 			}
 			if n.Tick != nil {
 				n.Tick(ctx)
 			}
 		}
-		if seen := n.seen.Swap(nil); seen != nil && newer(seen, node) {
-			node = seen
+		if seen := n.seen.Swap(nil); seen != nil && (n.gone(node) || newer(seen, node)) {
+			n.tellSchedulable(node, seen)
+			if node = seen; node.UID != l.owner {
+				l = &lease{n: n, owner: node.UID}
+			}
+		}
+		if was := away; n.gone(node) {
+			if away = true; !was {
+				n.Logger.Warn("node was deleted from the API; a restart of its agent registers it again", "node", n.Name)
+			}
+			continue
+		}
+		if away {
+			away = false
+			renew()
 		}
 		now := n.Clock.Now()
 		fresh, err := n.refresh(ctx, node, now.Sub(wrote) >= statusEvery)
 		switch {
 		case apierrors.IsNotFound(err):
-			// Somebody deleted the node; it is still here.
-			if fresh, err = n.register(ctx); err == nil {
-				node, wrote = fresh, now
-			}
+			n.Removed(node.UID)
 		case err != nil && ctx.Err() == nil:
 			n.Logger.Warn("node status not written", "err", err)
 		case fresh != nil:
@@ -429,9 +458,24 @@ func (n *Node) tell(was, is *v1.Node) {
 	}
 	for _, t := range tells {
 		if status(is, t.condition) == t.status && status(was, t.condition) != t.status {
-			n.Events.Node(v1.EventTypeNormal, t.reason, fmt.Sprintf("Node %s status is now: %s", n.Name, t.reason))
+			n.isNow(t.reason)
 		}
 	}
+	n.tellSchedulable(was, is)
+}
+
+// tellSchedulable records an event if the node was cordoned or uncordoned.
+func (n *Node) tellSchedulable(was, is *v1.Node) {
+	switch before := was != nil && was.Spec.Unschedulable; {
+	case is.Spec.Unschedulable && !before:
+		n.isNow("NodeNotSchedulable")
+	case before && !is.Spec.Unschedulable:
+		n.isNow("NodeSchedulable")
+	}
+}
+
+func (n *Node) isNow(reason string) {
+	n.Events.Node(v1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", n.Name, reason))
 }
 
 func (n *Node) sleep(ctx context.Context, d time.Duration) bool {
@@ -452,7 +496,10 @@ func (n *Node) register(ctx context.Context) (*v1.Node, error) {
 	want := &v1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: n.Name, Labels: n.OwnLabels(),
-			Annotations: map[string]string{"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+			Annotations: map[string]string{
+				"volumes.kubernetes.io/controller-managed-attach-detach": "true",
+				v1.ObjectTTLAnnotationKey:                                "0", // what pods refer to is watched, and never out of date
+			},
 		},
 		Spec: v1.NodeSpec{Taints: n.Taints},
 	}

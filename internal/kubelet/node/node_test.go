@@ -212,3 +212,52 @@ func TestExtendedResources(t *testing.T) {
 		}
 	}
 }
+
+// A node that somebody deletes stays away, and is looked after again once
+// somebody creates it.
+func TestDeleted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	client := fake.NewSimpleClientset()
+	n, clk := newNode(t, client)
+	ticks := make(chan struct{})
+	n.Tick = func(context.Context) { ticks <- struct{}{} }
+	registered, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- n.Run(ctx, registered) }()
+	defer func() { cancel(); <-done }()
+	<-registered
+	nodes, leases := client.CoreV1().Nodes(), client.CoordinationV1().Leases(v1.NamespaceNodeLease)
+	w, err := client.CoordinationV1().Leases("").Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, w.ResultChan(), "leased", func() bool { _, err := leases.Get(ctx, "n", metav1.GetOptions{}); return err == nil })
+
+	n.Removed("") // the fake gives no UIDs
+	if err := nodes.Delete(ctx, "n", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	// What the deleted node's object owned goes too.
+	if err := leases.Delete(ctx, "n", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 + statusEvery/leaseEvery {
+		clk.Step(leaseEvery)
+		<-ticks
+	}
+	if all, _ := nodes.List(ctx, metav1.ListOptions{}); len(all.Items) > 0 {
+		t.Error("the node is back")
+	}
+	if all, _ := leases.List(ctx, metav1.ListOptions{}); len(all.Items) > 0 {
+		t.Error("its lease is back")
+	}
+
+	again, err := nodes.Create(ctx, &v1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", UID: "new", ResourceVersion: "9"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Saw(again)
+	await(t, w.ResultChan(), "leased again", func() bool {
+		l, err := leases.Get(ctx, "n", metav1.GetOptions{})
+		return err == nil && l.OwnerReferences[0].UID == "new"
+	})
+}
