@@ -34,9 +34,9 @@ func testRoom(t *testing.T, w *world) {
 		fmt.Fprintf(conn, "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nHost: kubernetes\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{")
 		return conn
 	}
-	// Of more than there is room for, at least one is sent away, and only once
-	// all places are taken.
-	refused := make(chan int, 300)
+	// Of more than there is room for, what others lend included, some wait for a
+	// seat in vain and are sent away.
+	refused := make(chan int, 600)
 	for range cap(refused) {
 		conn := slow()
 		go func() {
@@ -51,7 +51,7 @@ func testRoom(t *testing.T, w *world) {
 			t.Fatalf("the first answer is %d", code)
 		}
 	case <-time.After(60 * time.Second):
-		t.Fatal("300 requests of one user have room side by side")
+		t.Fatal("600 requests of one user have room side by side")
 	}
 	w.start(t, shell("meanwhile", "exit 0"), ended)
 }
