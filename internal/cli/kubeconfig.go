@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
@@ -43,6 +46,11 @@ func mergeKubeconfig(c *local.Cluster) (string, error) {
 		return "", err
 	}
 	access := clientcmd.NewDefaultPathOptions()
+	// Made first: there is nothing to lock before.
+	if err := os.MkdirAll(filepath.Dir(access.GetDefaultFilename()), 0o755); err != nil {
+		return "", fmt.Errorf("your kubeconfig's folder: %w", err)
+	}
+	defer lockKubeconfig(access)()
 	have, err := access.GetStartingConfig()
 	if err != nil {
 		return "", fmt.Errorf("your kubeconfig cannot be read: %w; mend it, or name another in KUBECONFIG", err)
@@ -67,9 +75,38 @@ func mergeKubeconfig(c *local.Cluster) (string, error) {
 	return file, nil
 }
 
+// lockKubeconfig waits until no other command of ours reads or writes the user's
+// kubeconfig, and returns the function that lets go. client-go's own lock is only
+// held for the writing, so what another wrote after the reading would be lost, and
+// it fails where another holds it. The folders are what is locked: nothing is left.
+// One that is not there, or a file system without locks, is no reason to refuse.
+func lockKubeconfig(access clientcmd.ConfigAccess) func() {
+	var dirs []string
+	for _, file := range access.GetLoadingPrecedence() {
+		dirs = append(dirs, filepath.Dir(file))
+	}
+	slices.Sort(dirs) // whoever locks several does so in the same order
+	var held []*os.File
+	for _, dir := range slices.Compact(dirs) {
+		f, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		held = append(held, f)
+		for unix.Flock(int(f.Fd()), unix.LOCK_EX) == unix.EINTR {
+		}
+	}
+	return func() {
+		for _, f := range held {
+			f.Close()
+		}
+	}
+}
+
 // dropKubeconfig removes the cluster's context from the user's kubeconfig.
 func dropKubeconfig(cluster string) error {
 	access := clientcmd.NewDefaultPathOptions()
+	defer lockKubeconfig(access)()
 	have, err := access.GetStartingConfig()
 	if err != nil {
 		return fmt.Errorf("your kubeconfig cannot be read: %w", err)

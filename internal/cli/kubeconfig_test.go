@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -83,6 +85,38 @@ func TestMergeIntoNothing(t *testing.T) {
 	got = load(t, file)
 	if len(got.Contexts)+len(got.Clusters)+len(got.AuthInfos) != 0 || got.CurrentContext != "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestMergeAtOnce: of clusters that start and end at the same moment, none
+// loses its context to another, and none is told that another is writing.
+func TestMergeAtOnce(t *testing.T) {
+	b := newBench(t)
+	f := files(t, b, others)
+	var all sync.WaitGroup
+	const clusters = 8
+	for i := range clusters {
+		c := b.cluster(fmt.Sprintf("c%d", i))
+		all.Go(func() {
+			for range 5 {
+				if _, err := mergeKubeconfig(c); err != nil {
+					t.Error(err)
+				}
+				if i%2 == 1 {
+					if err := dropKubeconfig(c.Name); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	got := load(t, f[0])
+	if len(got.Contexts) != 1+clusters/2 || got.AuthInfos["me"].Token != "mine" {
+		t.Errorf("%d contexts: %+v", len(got.Contexts), got.Contexts)
+	}
+	if left, _ := filepath.Glob(f[0] + ".*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 
