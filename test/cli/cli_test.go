@@ -11,7 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -135,6 +138,60 @@ func TestInterrupted(t *testing.T) {
 		for _, l := range leftover.Of(c.Name) {
 			t.Errorf("interrupted after %d ms, deleted, and still there: %s", after, l)
 		}
+	}
+}
+
+// TestAtOnce: clusters that start at the same moment, with one kubeconfig, get
+// networks, ports and contexts of their own; of two starts of one cluster the
+// second, if it comes too soon, is told so.
+func TestAtOnce(t *testing.T) {
+	const clusters = 6
+	var all [clusters]*cluster.Cluster
+	for i := range all {
+		all[i] = cluster.Reserve(t)
+		all[i].Kubeconfig = all[0].Kubeconfig
+	}
+	var commands sync.WaitGroup
+	together := func(do func(i int, c *cluster.Cluster)) {
+		for i, c := range all {
+			commands.Go(func() { do(i, c) })
+		}
+		commands.Wait()
+	}
+	for range 2 {
+		together(func(i int, c *cluster.Cluster) {
+			if _, err := c.Try("start", "--no-uplink", "--memory-store", "--nodes", strconv.Itoa(1+i%2), "--name", c.Name); err != nil {
+				t.Error(err)
+			}
+		})
+		together(func(i int, c *cluster.Cluster) {
+			out, err := c.Try("kubectl", "--context", "clipper-"+c.Name, "get", "nodes", "-o", "name")
+			if err != nil || strings.Count(out, "node/"+c.Name) != 1+i%2 {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+		together(func(_ int, c *cluster.Cluster) {
+			if _, err := c.Try("delete", "--name", c.Name); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, c := range all {
+			for _, l := range leftover.Of(c.Name) {
+				t.Errorf("still there: %s", l)
+			}
+		}
+	}
+	// The same cluster: at least one succeeds.
+	c, started := all[0], atomic.Int32{}
+	together(func(int, *cluster.Cluster) {
+		if _, err := c.Try("start", "--no-uplink", "--name", c.Name); err == nil {
+			started.Add(1)
+		} else if !strings.Contains(err.Error(), "another command is working on cluster") {
+			t.Error(err)
+		}
+	})
+	if started.Load() == 0 {
+		t.Error("nobody started the cluster")
 	}
 }
 
