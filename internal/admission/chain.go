@@ -26,6 +26,8 @@ type Config struct {
 	Clock   clock.PassiveClock
 	// Suffix returns n random letters and digits, for generated names.
 	Suffix func(n int) string
+	// Permit tells who may approve and sign; without it nobody may.
+	Permit Permit
 }
 
 // Chain is the plugins of an API server, in the order they are called.
@@ -60,8 +62,12 @@ func New(c Config) *Chain {
 		&Priority{c.Objects},
 		DefaultTolerationSeconds{},
 		&DefaultStorageClass{c.Objects},
+		StorageObjectInUseProtection{},
 		&PersistentVolumeClaimResize{c.Objects},
 		&RuntimeClass{c.Objects},
+		&CertificateApproval{c.Permit},
+		&CertificateSigning{c.Permit},
+		CertificateSubjectRestriction{},
 		&DefaultIngressClass{c.Objects},
 		NewResourceQuota(c.Objects, c.Clock),
 	)

@@ -24,6 +24,7 @@ var (
 	ingresses       = schema.GroupResource{Group: "networking.k8s.io", Resource: "ingresses"}
 	ingressClasses  = schema.GroupResource{Group: "networking.k8s.io", Resource: "ingressclasses"}
 	runtimeClasses  = schema.GroupResource{Group: "node.k8s.io", Resource: "runtimeclasses"}
+	signingRequests = schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}
 )
 
 // forbidden is the 403 that keeps a write out, in upstream's form:

@@ -191,8 +191,9 @@ type kind struct {
 	// begin, if set, takes what a write needs beyond the object itself (a
 	// Service's addresses) and completes obj; finish is told the write's fate.
 	begin func(obj, old runtime.Object, dryRun bool) (finish func(error), err error)
-	// stamp states who creates an object, where that is part of it.
-	stamp func(obj runtime.Object, u user.Info)
+	// stamp states who wrote an object, and when, where that is part of it; old
+	// is nil for a new object.
+	stamp func(obj, old runtime.Object, u user.Info, now metav1.Time)
 	// release gives it back when the object is gone.
 	release func(last runtime.Object)
 }

@@ -128,9 +128,6 @@ func (w *write) prepare(obj, old runtime.Object) {
 		if s.Create != nil {
 			s.Create(obj)
 		}
-		if w.kind.stamp != nil {
-			w.kind.stamp(obj, w.user)
-		}
 	case w.subresource == "" || w.subresource == "scale":
 		if s.Update != nil {
 			s.Update(obj, old)
@@ -139,6 +136,9 @@ func (w *write) prepare(obj, old runtime.Object) {
 		if f := s.Sub[w.subresource]; f != nil {
 			f(obj, old)
 		}
+	}
+	if w.kind.stamp != nil {
+		w.kind.stamp(obj, old, w.user, w.now())
 	}
 }
 

@@ -99,6 +99,16 @@ func dnsAddress(services netip.Prefix) netip.Addr {
 	return a
 }
 
+// permit asks the authoriser about what admission must know.
+func permit(by auth.Authorizer) admission.Permit {
+	return func(ctx context.Context, u user.Info, verb, resource, name string) (bool, error) {
+		ok, _, err := by.Authorize(ctx, auth.Attributes{
+			User: u, Verb: verb, APIGroup: "certificates.k8s.io", APIVersion: "*", Resource: resource, Name: name,
+		})
+		return ok, err
+	}
+}
+
 // server builds the control plane: store, API server, controllers, scheduler.
 func (p *process) server() (*api, error) {
 	s := p.Server
@@ -157,7 +167,7 @@ func (p *process) server() (*api, error) {
 			ClientCA: pki.CAPool(), Tokens: verifier, Authorizer: rules, Clock: p.clock, Logger: p.log,
 		}),
 		Authorizer: rules,
-		Admission:  admission.New(admission.Config{Objects: found, Clock: p.clock, Suffix: rand.String}),
+		Admission:  admission.New(admission.Config{Objects: found, Clock: p.clock, Suffix: rand.String, Permit: permit(rules)}),
 		Validator:  validate.New(rows),
 		Signer:     signer, Verifier: verifier,
 		Connector: connect.New(connect.Config{Objects: found, Kubelet: toKubelets, Logger: p.log}),

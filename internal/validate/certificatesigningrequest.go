@@ -3,6 +3,7 @@ package validate
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,7 +20,7 @@ var signingRequestRules = &rules{ // never changed
 	update: change(signingRequestUpdate),
 	subresources: subresources{
 		"approval": change(signingRequestUpdate),
-		"status":   change(signingRequestUpdate),
+		"status":   change(signingRequestStatus),
 	},
 }
 
@@ -92,7 +93,9 @@ func signerName(e *problems, name string, at *field.Path) {
 		e.invalid(at, domain, "should be a domain with at least two segments separated by dots")
 	}
 	for _, part := range strings.Split(rest, ".") {
-		e.texts(at, rest, validation.IsDNS1123Label(part))
+		for _, text := range validation.IsDNS1123Subdomain(part) {
+			e.invalid(at, rest, fmt.Sprintf("validating label %q: %s", part, text))
+		}
 	}
 }
 
@@ -120,6 +123,17 @@ func signingConditions(e *problems, list []certificatesv1.CertificateSigningRequ
 	}
 	if approved && denied {
 		e.invalid(at, certificatesv1.CertificateDenied, "Approved and Denied conditions are mutually exclusive")
+	}
+}
+
+// signingRequestStatus judges the signer's answer, who does not approve.
+func signingRequestStatus(e *problems, r, old *certificatesv1.CertificateSigningRequest) {
+	signingRequestUpdate(e, r, old)
+	for _, t := range []certificatesv1.RequestConditionType{certificatesv1.CertificateApproved, certificatesv1.CertificateDenied} {
+		is := func(c certificatesv1.CertificateSigningRequestCondition) bool { return c.Type == t }
+		if slices.ContainsFunc(r.Status.Conditions, is) && !slices.ContainsFunc(old.Status.Conditions, is) {
+			e.forbidden(statusPath.Child("conditions"), "updates may not add a condition of type \""+string(t)+"\"")
+		}
 	}
 }
 

@@ -101,8 +101,8 @@ func priorityClass() *Strategy {
 	}
 }
 
-// A signing request's spec never changes; who asked is stamped on it by the
-// API server; approval and status each write their own part of the status.
+// A signing request's spec never changes; who asked and when it was
+// answered is stamped on it by the API server; approval and status each write their own part of the status.
 func certificateSigningRequest() *Strategy {
 	return &Strategy{
 		Create: func(o runtime.Object) {
@@ -116,7 +116,7 @@ func certificateSigningRequest() *Strategy {
 			"status": func(o, was runtime.Object) {
 				obj, old := o.(*certificatesv1.CertificateSigningRequest), was.(*certificatesv1.CertificateSigningRequest)
 				obj.Spec = old.Spec
-				obj.Status.Conditions = mergeConditions(obj.Status.Conditions, old.Status.Conditions)
+				keepDecision(obj.Status.Conditions, old.Status.Conditions)
 			},
 			"approval": func(o, was runtime.Object) {
 				obj, old := o.(*certificatesv1.CertificateSigningRequest), was.(*certificatesv1.CertificateSigningRequest)
@@ -127,22 +127,17 @@ func certificateSigningRequest() *Strategy {
 	}
 }
 
-// mergeConditions lets a status write neither add nor take away an approval or
-// a denial.
-func mergeConditions(wanted, old []certificatesv1.CertificateSigningRequestCondition) []certificatesv1.CertificateSigningRequestCondition {
-	decision := func(c certificatesv1.CertificateSigningRequestCondition) bool {
-		return c.Type == certificatesv1.CertificateApproved || c.Type == certificatesv1.CertificateDenied
-	}
-	var merged []certificatesv1.CertificateSigningRequestCondition
-	for _, c := range old {
-		if decision(c) {
-			merged = append(merged, c)
+// keepDecision lets a status write change nothing of an approval or a denial.
+// To add one or to take it away is refused later.
+func keepDecision(wanted, old []certificatesv1.CertificateSigningRequestCondition) {
+	for i := range wanted {
+		if t := wanted[i].Type; t != certificatesv1.CertificateApproved && t != certificatesv1.CertificateDenied {
+			continue
+		}
+		for j := range old {
+			if old[j].Type == wanted[i].Type {
+				wanted[i] = old[j]
+			}
 		}
 	}
-	for _, c := range wanted {
-		if !decision(c) {
-			merged = append(merged, c)
-		}
-	}
-	return merged
 }
