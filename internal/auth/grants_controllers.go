@@ -140,6 +140,10 @@ func controllers() []Grant {
 		{"pv-protection-controller", []rbacv1.PolicyRule{
 			rule("get list watch update", "", "persistentvolumes"),
 		}},
+		{"volumeattributesclass-protection-controller", []rbacv1.PolicyRule{
+			rule("get list watch update", "storage.k8s.io", "volumeattributesclasses"),
+			rule(read, "", "persistentvolumes", "persistentvolumeclaims"),
+		}},
 	}
 	grants := make([]Grant, len(table))
 	for i, c := range table {

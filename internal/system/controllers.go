@@ -24,6 +24,8 @@ import (
 	"clipper/internal/controller/nodeipam"
 	"clipper/internal/controller/nodelifecycle"
 	"clipper/internal/controller/podgc"
+	"clipper/internal/controller/pvcprotection"
+	"clipper/internal/controller/pvprotection"
 	"clipper/internal/controller/replicaset"
 	"clipper/internal/controller/replicationcontroller"
 	"clipper/internal/controller/resourcequota"
@@ -32,6 +34,7 @@ import (
 	"clipper/internal/controller/statefulset"
 	"clipper/internal/controller/tokencleaner"
 	"clipper/internal/controller/ttlafterfinished"
+	"clipper/internal/controller/vacprotection"
 	"clipper/internal/run"
 	"clipper/internal/scheduler"
 )
@@ -94,6 +97,9 @@ var controllers = []struct {
 	{"token-cleaner", plain(tokencleaner.New)},
 	{"pod-garbage-collector", plain(podgc.New)},
 	{"resourcequota-controller", plain(resourcequota.New)},
+	{"pvc-protection-controller", plain(pvcprotection.New)},
+	{"pv-protection-controller", plain(pvprotection.New)},
+	{"volumeattributesclass-protection-controller", plain(vacprotection.New)},
 }
 
 // controllers adds the controllers and the scheduler to the process.
