@@ -172,7 +172,7 @@ func (q *request) patch(subresource string) error {
 	if err != nil {
 		return err
 	}
-	w.applied = pt == types.ApplyYAMLPatchType
+	w.patched, w.applied = true, pt == types.ApplyYAMLPatchType
 	var (
 		e       *cache.Entry
 		created bool

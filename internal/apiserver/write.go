@@ -35,6 +35,8 @@ type write struct {
 	// tells that an apply has said so already, untracked that nobody is to.
 	manager            string
 	applied, untracked bool
+	// patched tells that what is written was made of what there is.
+	patched bool
 	// generated tells that the name of a new object is made up by the server.
 	generated bool
 	warnings  []string
@@ -118,6 +120,7 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 		}
 	}
 	w.warn(a.Warnings()...)
+	w.kind.row.Stored.Settle(obj)
 	return finish, nil
 }
 
@@ -383,7 +386,7 @@ func (w *write) tryUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, e
 	m, was := obj.(metav1.Object), old.Meta()
 	if m.GetUID() == "" {
 		m.SetUID(was.GetUID())
-	} else if m.GetUID() != was.GetUID() {
+	} else if m.GetUID() != was.GetUID() && !w.patched { // a patch's is refused by validation
 		return nil, uidConflict(w.kind.row.GroupResource(), w.name, m.GetUID(), was.GetUID())
 	}
 	keepMeta(m, was)
@@ -441,7 +444,30 @@ func (w *write) storeUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry,
 	if len(value) == old.Size && cache.Sum(value) == old.Sum && w.kind.strategy.TTL == nil {
 		return old, nil
 	}
+	if same, err := w.reverted(obj, old, len(value)); same || err != nil {
+		return old, err
+	}
 	return w.putValue(obj, value, old.Revision)
+}
+
+// reverted tells whether admission or the strategy took back all that a write
+// changed, so that only the time of its manager is new.
+func (w *write) reverted(obj runtime.Object, old *cache.Entry, size int) (bool, error) {
+	m, was := obj.(metav1.Object), old.Meta()
+	if size != old.Size || w.kind.strategy.TTL != nil {
+		return false, nil
+	}
+	now, before := m.GetManagedFields(), was.GetManagedFields()
+	if !ownership.SameButTime(now, before) {
+		return false, nil
+	}
+	m.SetManagedFields(before)
+	defer m.SetManagedFields(now)
+	value, err := scheme.EncodeStored(obj)
+	if err != nil {
+		return false, apierrors.NewInternalError(err)
+	}
+	return cache.Sum(value) == old.Sum, nil
 }
 
 // releases tells whether an update of an object that is being deleted took

@@ -49,6 +49,7 @@ type Resource struct {
 	Unvalidated bool
 
 	apiVersion string
+	settler    func() *settler // nil: there is nothing to settle
 	// What every encoding of an object of the row starts with: in JSON up to
 	// and with the comma after the kind, in protobuf up to the raw bytes' tag.
 	jsonHead, protoHead string

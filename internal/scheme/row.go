@@ -2,6 +2,7 @@ package scheme
 
 import (
 	"fmt"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +45,7 @@ func single[T any, PT pointer[T]](r Resource) *Resource {
 		p.Fields = selectable[T, PT](nil)
 	}
 	p.FieldNames = append([]string{"metadata.name", "metadata.namespace"}, p.FieldNames...)
+	p.settler = sync.OnceValue(settlerOf[T, PT])
 	p.jsonHead = jsonHead(p.apiVersion, p.Kind)
 	p.protoHead = protoHead(p.apiVersion, p.Kind)
 	if p.Stored == nil {

@@ -110,9 +110,28 @@ func readable(entries []metav1.ManagedFieldsEntry) bool {
 	return true
 }
 
+// SameButTime tells whether entries differ in nothing but when managers wrote,
+// in any order.
+func SameButTime(a, b []metav1.ManagedFieldsEntry) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !alike(&a[i], &b[i]) && !slices.ContainsFunc(b, func(e metav1.ManagedFieldsEntry) bool { return alike(&a[i], &e) }) {
+			return false
+		}
+	}
+	return true
+}
+
 func sameEntry(a, b metav1.ManagedFieldsEntry) bool {
+	return a.Time.Equal(b.Time) && alike(&a, &b)
+}
+
+// alike compares all of two entries but their times.
+func alike(a, b *metav1.ManagedFieldsEntry) bool {
 	return a.Manager == b.Manager && a.Operation == b.Operation && a.APIVersion == b.APIVersion &&
-		a.FieldsType == b.FieldsType && a.Subresource == b.Subresource && a.Time.Equal(b.Time) &&
+		a.FieldsType == b.FieldsType && a.Subresource == b.Subresource &&
 		(a.FieldsV1 == b.FieldsV1 || a.FieldsV1 != nil && b.FieldsV1 != nil && bytes.Equal(a.FieldsV1.Raw, b.FieldsV1.Raw))
 }
 
