@@ -125,11 +125,12 @@ func podAffinityTerm(e *problems, t *corev1.PodAffinityTerm, at *field.Path) {
 	}
 	matchLabelKeys(e, t.MatchLabelKeys, t.LabelSelector, at, "matchLabelKeys")
 	matchLabelKeys(e, t.MismatchLabelKeys, t.LabelSelector, at, "mismatchLabelKeys")
-	for i, k := range t.MismatchLabelKeys {
-		if slices.Contains(t.MatchLabelKeys, k) {
-			e.invalid(at.Child("mismatchLabelKeys").Index(i), k, "exists in both matchLabelKeys and mismatchLabelKeys")
+	for i, k := range t.MatchLabelKeys {
+		if slices.Contains(t.MismatchLabelKeys, k) {
+			e.invalid(at.Child("matchLabelKeys").Index(i), k, "exists in both matchLabelKeys and mismatchLabelKeys")
 		}
 	}
+	selectedTwice(e, t.MatchLabelKeys, t.LabelSelector, at)
 	topologyKey(e, t.TopologyKey, at)
 	if t.TopologyKey == "" {
 		e.check(at, "topologyKey", "", validation.IsQualifiedName) // told in both ways here
@@ -144,15 +145,23 @@ func topologyKey(e *problems, key string, at *field.Path) {
 	e.check(at, "topologyKey", key, validation.IsQualifiedName)
 }
 
-// selectedAlready refuses keys whose values would be added to a selector that
-// has them.
-func selectedAlready(e *problems, keys []string, s *metav1.LabelSelector, at *field.Path) {
+// selectedTwice refuses keys that a selector had before the pod's own values
+// were added to it, which counts one.
+func selectedTwice(e *problems, keys []string, s *metav1.LabelSelector, at *field.Path) {
 	if s == nil {
 		return
 	}
 	for i, k := range keys {
-		_, has := s.MatchLabels[k]
-		if has || slices.ContainsFunc(s.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool { return r.Key == k }) {
+		n := 0
+		if _, has := s.MatchLabels[k]; has {
+			n++
+		}
+		for j := range s.MatchExpressions {
+			if s.MatchExpressions[j].Key == k {
+				n++
+			}
+		}
+		if n > 1 && !slices.Contains(keys[i+1:], k) {
 			e.invalid(at.Index(i), k, "exists in both matchLabelKeys and labelSelector")
 		}
 	}
@@ -195,7 +204,7 @@ func topologySpread(e *problems, list []corev1.TopologySpreadConstraint, at *fie
 		optionalOneOf(e, at, "nodeAffinityPolicy", c.NodeAffinityPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)
 		optionalOneOf(e, at, "nodeTaintsPolicy", c.NodeTaintsPolicy, corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)
 		matchLabelKeys(e, c.MatchLabelKeys, c.LabelSelector, at, "matchLabelKeys")
-		selectedAlready(e, c.MatchLabelKeys, c.LabelSelector, at)
+		selectedTwice(e, c.MatchLabelKeys, c.LabelSelector, at)
 		selector(e, c.LabelSelector, at.Child("labelSelector"))
 	}
 }

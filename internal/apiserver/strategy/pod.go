@@ -18,6 +18,7 @@ func pod() *Strategy {
 			least := int64(1)
 			p.Spec.TerminationGracePeriodSeconds = &least
 		}
+		selectAlike(p)
 		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: PodQOS(p)}
 		if len(p.Spec.SchedulingGates) > 0 {
 			p.Status.Conditions = []corev1.PodCondition{{
