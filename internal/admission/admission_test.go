@@ -2,6 +2,12 @@ package admission
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"strings"
 	"testing"
@@ -10,6 +16,7 @@ import (
 	"clipper/internal/scheme"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -57,6 +64,8 @@ func resourceOf(o runtime.Object) schema.GroupResource {
 		return serviceAccounts
 	case *corev1.LimitRange:
 		return limitRanges
+	case *certificatesv1.CertificateSigningRequest:
+		return signingRequests
 	case *corev1.ResourceQuota:
 		return resourceQuotas
 	case *corev1.PersistentVolumeClaim:
@@ -346,6 +355,83 @@ func TestNewNodeIsTainted(t *testing.T) {
 			t.Errorf("taints are %v", n.Spec.Taints)
 		}
 	}
+}
+
+// signingRequest asks for a certificate of an owner in groups.
+func signingRequest(t *testing.T, signer string, groups ...string) *certificatesv1.CertificateSigningRequest {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "jane", Organization: groups}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &certificatesv1.CertificateSigningRequest{
+		ObjectMeta: meta("", "r"),
+		Spec: certificatesv1.CertificateSigningRequestSpec{
+			SignerName: signer, Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
+		},
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	const mine, other = "example.com/mine", "example.org/other"
+	r := func(signer string, change func(*certificatesv1.CertificateSigningRequest)) func(string) *Attributes {
+		return func(subresource string) *Attributes {
+			old := signingRequest(t, signer)
+			now := old.DeepCopy()
+			change(now)
+			a := update(now, old)
+			a.Subresource = subresource
+			return a
+		}
+	}
+	says := func(t *testing.T, err error, want string) {
+		t.Helper()
+		if want != "" {
+			want = `certificatesigningrequests.certificates.k8s.io "r" is forbidden: ` + want
+		}
+		says(t, err, want)
+	}
+	decided := func(r *certificatesv1.CertificateSigningRequest) {
+		r.Status.Conditions = []certificatesv1.CertificateSigningRequestCondition{{Type: "X", Status: "True"}}
+	}
+	signed := func(r *certificatesv1.CertificateSigningRequest) { r.Status.Certificate = []byte("c") }
+	labelled := func(r *certificatesv1.CertificateSigningRequest) { r.Labels = map[string]string{"a": "b"} }
+	w := newWorld()
+	for _, may := range []string{"", mine, "example.com/*"} {
+		chain := New(Config{Objects: w, Clock: testingclock.NewFakePassiveClock(birth), Permit: func(_ context.Context, u user.Info, verb, resource, name string) (bool, error) {
+			return u.GetName() == "jane" && resource == "signers" && (verb == "approve" || verb == "sign") && name == may, nil
+		}})
+		refused := func(text string) string {
+			if may != "" {
+				return ""
+			}
+			return text
+		}
+		for _, test := range []struct {
+			a    *Attributes
+			want string
+		}{
+			{r(mine, decided)("approval"), refused(`user not permitted to approve requests with signerName "example.com/mine"`)},
+			{r(mine, labelled)("approval"), refused(`user not permitted to approve requests with signerName "example.com/mine"`)},
+			{r(mine, signed)("status"), refused(`user not permitted to sign requests with signerName "example.com/mine"`)},
+			{r(mine, decided)("status"), refused(`user not permitted to sign requests with signerName "example.com/mine"`)},
+			{r(mine, labelled)("status"), ""},
+			{r(mine, labelled)(""), ""},
+			{r(other, decided)("approval"), `user not permitted to approve requests with signerName "example.org/other"`},
+			{r(other, signed)("status"), `user not permitted to sign requests with signerName "example.org/other"`},
+		} {
+			says(t, chain.pass(t.Context(), test.a), test.want)
+		}
+	}
+	client := certificatesv1.KubeAPIServerClientSignerName
+	says(t, w.chain().pass(t.Context(), r(mine, decided)("approval")), `user not permitted to approve requests with signerName "example.com/mine"`)
+	says(t, w.chain().pass(t.Context(), create(signingRequest(t, client, "a", "b"))), "")
+	says(t, w.chain().pass(t.Context(), create(signingRequest(t, mine, "system:masters"))), "")
+	says(t, w.chain().pass(t.Context(), create(signingRequest(t, client, "a", "system:masters"))),
+		"use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed")
 }
 
 func TestPriority(t *testing.T) {
