@@ -12,7 +12,8 @@ export CGO_ENABLED = 0
 
 kv      := k8s.io/component-base/version
 kflags  := -X $(kv).gitVersion=$(KUBERNETES) -X $(kv).gitMajor=1 -X $(kv).gitMinor=36 -X $(kv).gitTreeState=clean
-go-src  := $(shell find cmd internal -name '*.go' -not -name '*_test.go' 2>/dev/null) go.mod go.sum
+# What go:embed carries in counts too; what is built to be embedded has rules of its own.
+go-src  := $(shell find cmd internal \( -name '*.go' -not -name '*_test.go' -o -path '*/openapi/documents/*' -o -path '*/ownership/rules.txt' \) -type f 2>/dev/null) go.mod go.sum
 emb     := internal/cli/embedded
 cri-emb := internal/cri/embedded
 
