@@ -37,6 +37,20 @@ func (s *Server) bootstrap(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.ensureNamespaces(ctx); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, f := range []func(context.Context) error{
+		s.ensureOwn, s.ensurePriorityClasses, s.ensureServiceCIDR, s.ensureAPIServices,
+	} {
+		g.Go(func() error { return f(gctx) })
+	}
+	return g.Wait()
+}
+
+// ensureNamespaces creates the namespaces that every cluster has.
+func (s *Server) ensureNamespaces(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, name := range []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease, metav1.NamespaceDefault} {
 		g.Go(func() error {
@@ -46,13 +60,7 @@ func (s *Server) bootstrap(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("create the default namespaces: %w", err)
 	}
-	g, gctx = errgroup.WithContext(ctx)
-	for _, f := range []func(context.Context) error{
-		s.ensureOwn, s.ensurePriorityClasses, s.ensureServiceCIDR, s.ensureAPIServices,
-	} {
-		g.Go(func() error { return f(gctx) })
-	}
-	return g.Wait()
+	return nil
 }
 
 // ensureOwn creates the `kubernetes` Service and its endpoints, or corrects them.

@@ -6,17 +6,30 @@ import (
 
 	"clipper/internal/apiserver/cache"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // guard puts the `kubernetes` Service and its endpoints back when someone
-// deletes or changes them. It sleeps until that happens.
+// deletes or changes them, and the namespaces that every cluster has. It sleeps
+// until that happens.
 func (s *Server) guard(ctx context.Context) {
 	own := fields.OneTermEqualSelector("metadata.name", kubernetes)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	// Admission keeps the others from deletion.
+	if k := s.byName[schema.GroupResource{Resource: "namespaces"}]; k != nil {
+		lease := fields.OneTermEqualSelector("metadata.name", corev1.NamespaceNodeLease)
+		wg.Go(func() {
+			s.follow(ctx, k, k.cache.Select("", nil, lease), func() {
+				if err := s.ensureNamespaces(ctx); err != nil && ctx.Err() == nil {
+					s.Logger.Error("namespace of the cluster cannot be restored", "err", err)
+				}
+			})
+		})
+	}
 	for _, resource := range []schema.GroupResource{
 		{Resource: "services"}, {Resource: "endpoints"}, {Group: "discovery.k8s.io", Resource: "endpointslices"},
 	} {

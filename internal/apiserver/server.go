@@ -276,6 +276,9 @@ func New(c Config) (*Server, error) {
 	if k := s.byName[schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}]; k != nil {
 		k.stamp = stampRequest
 	}
+	if k := s.byName[schema.GroupResource{Resource: "persistentvolumes"}]; k != nil {
+		k.stamp = stampVolume
+	}
 	s.metrics.registry.MustRegister(s.collector(), s.fairness.Collector())
 	s.handler = s.chain()
 	return s, nil

@@ -78,7 +78,7 @@ func controllers() []Grant {
 		{"namespace-controller", []rbacv1.PolicyRule{
 			rule("get list watch delete", "", "namespaces"),
 			rule("update", "", "namespaces/finalize", "namespaces/status"),
-			rule("get list delete deletecollection", "*", "*"),
+			rule("get list watch delete deletecollection", "*", "*"),
 		}},
 		{"node-controller", []rbacv1.PolicyRule{
 			rule("get list watch update delete patch", "", "nodes"),
