@@ -46,10 +46,9 @@ func mergeKubeconfig(c *local.Cluster) (string, error) {
 		return "", err
 	}
 	access := clientcmd.NewDefaultPathOptions()
-	// Made first: there is nothing to lock before.
-	if err := os.MkdirAll(filepath.Dir(access.GetDefaultFilename()), 0o755); err != nil {
-		return "", fmt.Errorf("your kubeconfig's folder: %w", err)
-	}
+	// Made first, as there is nothing to lock before; why it cannot be made, the
+	// writing tells.
+	_ = os.MkdirAll(filepath.Dir(access.GetDefaultFilename()), 0o755)
 	defer lockKubeconfig(access)()
 	have, err := access.GetStartingConfig()
 	if err != nil {

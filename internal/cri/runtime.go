@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,13 +33,17 @@ const (
 	restartReset = time.Minute
 )
 
+// leaveWithin bounds the wait for a supervisor that was killed.
+const leaveWithin = 5 * time.Second
+
 var errNoSupervisor = errors.New("the supervisor cannot be started")
 
 // Run keeps a supervisor and follows what its containers do, until ctx ends.
-// Containers run on then. It returns an error when no supervisor can be started
+// Containers run on then; a supervisor without any ends too. It returns an error when no supervisor can be started
 // at all.
 func (r *Runtime) Run(ctx context.Context) error {
 	defer r.images.Close()
+	defer r.leave()
 	defer r.pool.stop()
 	r.pool.start()
 	var loads sync.WaitGroup
@@ -359,6 +364,32 @@ func (r *Runtime) clean(ctx context.Context) {
 	r.mu.Unlock()
 	if err := os.RemoveAll(r.runPath("supervisor")); err != nil {
 		r.log.Warn("leftover state stays", "error", err)
+	}
+}
+
+// leave ends a supervisor that holds nothing, and removes what is empty of the
+// cgroups then: an orderly end leaves no more behind than the pods need.
+func (r *Runtime) leave() {
+	r.mu.Lock()
+	holds := len(r.sandboxes)+len(r.containers) > 0
+	r.mu.Unlock()
+	if holds {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
+	defer cancel()
+	if err := r.killCgroup(ctx, r.supervisorCgroup()); err != nil {
+		r.log.Warn("the supervisor stays", "error", err)
+		return
+	}
+	for _, dir := range r.host.cgroupDirs(r.cfg.CgroupParent) {
+		// What others are in cannot be removed, and stays.
+		_ = removeCgroupTree(dir)
+	}
+	for up := path.Dir(r.cfg.CgroupParent); len(up) > 1; up = path.Dir(up) {
+		for _, dir := range r.host.cgroupDirs(up) {
+			_ = os.Remove(dir)
+		}
 	}
 }
 

@@ -291,5 +291,8 @@ func TestServer(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("after SIGTERM: %v\n%s", err, &said)
 		}
+		if left := cgroup.Folders("server/" + node); len(left) > 0 {
+			t.Errorf("nothing ran, and still there: %v", left)
+		}
 	}
 }
