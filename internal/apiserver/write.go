@@ -149,7 +149,7 @@ func (w *write) validate(obj, old runtime.Object) error {
 	if w.Validator == nil {
 		return nil
 	}
-	row := w.kind.row.Stored
+	row := w.kind.row
 	var (
 		errs     field.ErrorList
 		warnings []string

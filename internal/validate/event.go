@@ -14,6 +14,13 @@ var eventRules = &rules{ // never changed
 	update: change(eventUpdate),
 }
 
+// newEventRules are those of events.k8s.io: who writes an event there writes the
+// newer form of it (KEP-383).
+var newEventRules = &rules{ // never changed
+	create: rule(newEvent),
+	update: change(eventUpdate),
+}
+
 // What the texts of an event may be long.
 const (
 	longestEventField = 128
@@ -44,6 +51,30 @@ func event(e *problems, v *corev1.Event) {
 		}
 		if s.LastObservedTime.IsZero() {
 			e.required(field.NewPath("series.lastObservedTime"), "")
+		}
+	}
+}
+
+// newEvent refuses what only the older form has, besides what both do.
+func newEvent(e *problems, v *corev1.Event) {
+	event(e, v)
+	if v.EventTime.IsZero() {
+		e.required(field.NewPath("eventTime"), "")
+	}
+	if v.Type != corev1.EventTypeNormal && v.Type != corev1.EventTypeWarning {
+		e.invalid(field.NewPath("type"), "", "has invalid value: "+v.Type)
+	}
+	for _, old := range []struct {
+		name string
+		set  bool
+	}{
+		{"firstTimestamp", !v.FirstTimestamp.IsZero()},
+		{"lastTimestamp", !v.LastTimestamp.IsZero()},
+		{"count", v.Count != 0},
+		{"source", v.Source != corev1.EventSource{}},
+	} {
+		if old.set {
+			e.invalid(field.NewPath(old.name), "", "needs to be unset")
 		}
 	}
 }

@@ -66,6 +66,9 @@ func kinds() map[schema.GroupResource]*rules {
 	group("discovery.k8s.io", map[string]*rules{
 		"endpointslices": endpointSliceRules,
 	})
+	group("events.k8s.io", map[string]*rules{
+		"events": newEventRules,
+	})
 	group("flowcontrol.apiserver.k8s.io", map[string]*rules{
 		"flowschemas":                 flowSchemaRules,
 		"prioritylevelconfigurations": priorityLevelRules,

@@ -70,7 +70,12 @@ func (v *Rules) UpdateSubresource(r *scheme.Resource, subresource string, obj, o
 
 var none = &rules{} // never changed
 
+// of returns the rules of a resource: its own, as it is served, or those of what
+// it is stored as.
 func (v *Rules) of(r *scheme.Resource) *rules {
+	if k := v.byKind[r.GroupResource()]; k != nil {
+		return k
+	}
 	if k := v.byKind[r.Stored.GroupResource()]; k != nil {
 		return k
 	}
