@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,6 +73,7 @@ func play(t *testing.T, c *cluster.Cluster, namespace string, d time.Duration, d
 	r := history.NewRecorder(clients(t, c, namespace))
 	const last = "last"
 	var watching sync.WaitGroup
+	var said atomic.Int64 // how often what is last was written
 	for i, how := range []history.Watching{
 		{Name: "stays"},
 		{Name: "comes back", Leave: 20},
@@ -79,7 +81,14 @@ func play(t *testing.T, c *cluster.Cluster, namespace string, d time.Duration, d
 		{Name: "streams", Stream: true, Leave: 15},
 		{Name: "even streams", Label: "even", Stream: true},
 	} {
-		watching.Go(func() { r.Watch(ctx, 100+i, how, last) })
+		watching.Go(func() {
+			switch value := r.Watch(ctx, 100+i, how, last); {
+			case value == "":
+				t.Errorf("watcher %q was never told of what was written last", how.Name)
+			case !strings.HasPrefix(value, lastValue(said.Load())):
+				t.Errorf("watcher %q was told of %s only when there was more to tell", how.Name, value)
+			}
+		})
 	}
 	begin := time.Now()
 	for rounds := 0; (rounds < 4 || time.Since(begin) < d) && ctx.Err() == nil; rounds++ {
@@ -98,33 +107,52 @@ func play(t *testing.T, c *cluster.Cluster, namespace string, d time.Duration, d
 			break
 		}
 	}
-	// What all watchers wait for.
-	for i, found := 0, map[string]bool{}; len(found) < 2; i++ {
-		v := fmt.Sprint("last", i)
-		if half := history.Half(v); !found[half] {
-			found[half] = true
-			_, err := r.Clients(0).Create(ctx, &corev1.ConfigMap{
-				ObjectMeta: metav1.ObjectMeta{Name: last + "-" + half, Labels: map[string]string{"half": half}}, Data: map[string]string{"v": v},
-			}, metav1.CreateOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+	// What all watchers wait for. It is said again for those who were away and
+	// began anew when it was over, as a client may that waits after a refusal.
+	told := make(chan struct{})
+	go func() { watching.Wait(); close(told) }()
+	for away := true; away; {
+		sayLast(t, ctx, r.Clients(0), last, said.Add(1))
+		select {
+		case <-told:
+			away = false
+		case <-time.After(15 * time.Second):
+			away = ctx.Err() == nil
 		}
 	}
-	for _, half := range []string{"odd", "even"} {
-		if err := r.Clients(0).Delete(ctx, last+"-"+half, metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	watching.Wait()
-	if ctx.Err() != nil {
-		t.Error("a watcher was never told of what was written last")
-	}
+	<-told
 	h, err := r.History()
 	if err != nil {
 		t.Error(err)
 	}
 	return h
+}
+
+// lastValue begins the values of what is written last, for the n-th time.
+func lastValue(n int64) string { return fmt.Sprintf("last %d.", n) }
+
+// sayLast creates and deletes an object of each half, the even one last.
+func sayLast(t *testing.T, ctx context.Context, maps corev1client.ConfigMapInterface, last string, n int64) {
+	t.Helper()
+	for i, found := 0, map[string]bool{}; len(found) < 2; i++ {
+		v := fmt.Sprint(lastValue(n), i)
+		half := history.Half(v)
+		if found[half] {
+			continue
+		}
+		found[half] = true
+		_, err := maps.Create(ctx, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: last + "-" + half, Labels: map[string]string{"half": half}}, Data: map[string]string{"v": v},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, half := range []string{"odd", "even"} {
+		if err := maps.Delete(ctx, last+"-"+half, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func check(t *testing.T, h *history.History) {

@@ -293,8 +293,9 @@ type Watching struct {
 }
 
 // Watch watches until it has seen the object last-odd or last-even deleted, of its
-// own half; the latter is the last of all.
-func (r *Recorder) Watch(ctx context.Context, client int, how Watching, last string) {
+// own half; the latter is the last of all. It returns that object's value, or
+// nothing if it never saw one.
+func (r *Recorder) Watch(ctx context.Context, client int, how Watching, last string) (value string) {
 	maps := r.Clients(client)
 	rnd := rand.New(rand.NewPCG(uint64(client), uint64(r.now())))
 	var s *Segment
@@ -322,7 +323,7 @@ func (r *Recorder) Watch(ctx context.Context, client int, how Watching, last str
 		}
 		switch {
 		case done:
-			return
+			return s.Events[len(s.Events)-1].Value
 		case err == nil:
 		case apierrors.IsResourceExpired(err), apierrors.IsGone(err):
 			keep()
@@ -330,9 +331,10 @@ func (r *Recorder) Watch(ctx context.Context, client int, how Watching, last str
 			r.await(ctx)
 		default:
 			r.fail(fmt.Errorf("watcher %s: %w", how.Name, err))
-			return
+			return ""
 		}
 	}
+	return ""
 }
 
 // base begins a segment with a list.
