@@ -3,6 +3,7 @@ package apiserver
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -11,7 +12,6 @@ import (
 	"sync"
 
 	"clipper/internal/apiserver/cache"
-	"clipper/internal/apiserver/wire"
 	"clipper/internal/scheme"
 
 	"github.com/klauspost/compress/gzip"
@@ -126,9 +126,6 @@ func (q *request) body(code int, b []byte) {
 	setInt(h, "Content-Length", len(b)+line)
 	q.sent = int64(len(b) + line)
 	q.code = code
-	if q.r.Method != http.MethodHead {
-		wire.Of(q.ctx).ExpectAnswer(len(b) + line)
-	}
 	q.w.WriteHeader(code)
 	if q.r.Method == http.MethodHead {
 		return
@@ -180,8 +177,7 @@ func local(r *http.Request) bool {
 // output is the body of an answer whose length is not known before.
 type output struct {
 	w   http.ResponseWriter
-	n   *int64     // the request's sent
-	to  *wire.Conn // what is under w
+	n   *int64 // the request's sent
 	zip *gzip.Writer
 	buf []byte
 }
@@ -208,7 +204,7 @@ func (q *request) beginSized(items [][]byte) *output {
 
 // begin starts an answer and returns where its body goes. Content-Type is set.
 func (q *request) begin(code int, compress bool) *output {
-	o := &output{w: q.w, n: &q.sent, to: wire.Of(q.ctx)}
+	o := &output{w: q.w, n: &q.sent}
 	if compress {
 		h := q.w.Header()
 		h["Content-Encoding"] = []string{"gzip"}
@@ -218,13 +214,19 @@ func (q *request) begin(code int, compress bool) *output {
 	}
 	q.code = code
 	q.w.WriteHeader(code)
-	o.buf = outputs.Get().([]byte)[:0]
+	if compress || q.r.ProtoMajor < 2 { // HTTP/2 gathers by itself
+		o.buf = outputs.Get().([]byte)[:0]
+	}
 	return o
 }
 
 // Write gathers; it never fails, for a client that is gone ends the request.
 func (o *output) Write(p []byte) (int, error) {
 	n := len(p)
+	if o.buf == nil {
+		*o.n += int64(n)
+		return o.w.Write(p)
+	}
 	for len(o.buf)+len(p) > cap(o.buf) {
 		k := cap(o.buf) - len(o.buf)
 		o.buf = append(o.buf, p[:k]...)
@@ -239,6 +241,10 @@ func (o *output) Write(p []byte) (int, error) {
 
 // WriteString is Write.
 func (o *output) WriteString(s string) (int, error) {
+	if o.buf == nil {
+		*o.n += int64(len(s))
+		return io.WriteString(o.w, s)
+	}
 	if len(o.buf)+len(s) <= cap(o.buf) {
 		o.buf = append(o.buf, s...)
 		return len(s), nil
@@ -251,7 +257,6 @@ func (o *output) flush() (err error) {
 	if o.zip != nil {
 		_, err = o.zip.Write(o.buf)
 	} else {
-		o.to.Expect(len(o.buf))
 		_, err = o.w.Write(o.buf)
 	}
 	o.buf = o.buf[:0]
@@ -260,6 +265,9 @@ func (o *output) flush() (err error) {
 
 // Close writes what is left.
 func (o *output) Close() error {
+	if o.buf == nil {
+		return nil
+	}
 	err := o.flush()
 	if o.zip != nil {
 		if cerr := o.zip.Close(); err == nil {

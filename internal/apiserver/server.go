@@ -34,6 +34,7 @@ import (
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/apiserver/connect"
 	"clipper/internal/apiserver/fairness"
+	"clipper/internal/apiserver/http2"
 	"clipper/internal/apiserver/strategy"
 	"clipper/internal/apiserver/wire"
 	"clipper/internal/auth"
@@ -367,18 +368,21 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       90 * time.Second,
-		ConnContext:       wire.Context,
 		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 1000,
-			// A peer that is gone without a word is found out.
-			SendPingTimeout: 30 * time.Second,
-			PingTimeout:     15 * time.Second,
-		},
 	}
+	http2.Configure(h, http2.Config{
+		MaxStreams: 1000,
+		MaxHeader:  maxHeader,
+		Idle:       h.IdleTimeout,
+		// A peer that is gone without a word is found out.
+		PingAfter:   30 * time.Second,
+		PingWithin:  15 * time.Second,
+		WriteWithin: time.Minute,
+		Clock:       clock.RealClock{},
+	})
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { errs <- h.ServeTLS(wire.Listen(l, clock.RealClock{}), "", "") }()
+		go func() { errs <- h.ServeTLS(wire.Listen(l), "", "") }()
 	}
 	var failed error
 	select {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"clipper/internal/apiserver/cache"
-	"clipper/internal/apiserver/wire"
 	"clipper/internal/scheme"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -63,7 +62,7 @@ func (q *request) watch() error {
 	if !ok {
 		return apierrors.NewInternalError(http.ErrNotSupported)
 	}
-	s := &watchStream{request: q, flusher: flusher, to: wire.Of(q.ctx)}
+	s := &watchStream{request: q, flusher: flusher}
 	s.marks = o.AllowWatchBookmarks
 	s.initialMark = initial && o.SendInitialEvents != nil && o.AllowWatchBookmarks
 
@@ -86,7 +85,6 @@ type watchStream struct {
 	*request
 	w       *cache.Watcher
 	flusher http.Flusher
-	to      *wire.Conn
 	buf     []byte
 	room    *[]byte // buf's, from the pool; nil while there is nothing to write
 	written bool    // since the last flush
@@ -184,7 +182,6 @@ func (s *watchStream) run(seconds *int64) error {
 func (s *watchStream) write() bool {
 	s.count()
 	s.written = true
-	s.to.Expect(len(s.buf))
 	_, err := s.request.w.Write(s.buf)
 	if *s.room = s.buf; cap(s.buf) <= smallMost {
 		small.Put(s.room)
