@@ -8,7 +8,9 @@ VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo u
 NAME       ?= clipper
 PEER       ?=
 # One way for what is built and what is tested: both take from the same cache.
-GOFLAGS    := -trimpath
+# Without grpc's tracing pages: whatever runs templates can call any method by
+# its name, so the linker would keep every method there is, a fifth of the program.
+GOFLAGS    := -trimpath -tags=grpcnotrace
 export CGO_ENABLED = 0
 
 kv      := k8s.io/component-base/version
@@ -49,11 +51,9 @@ generate: ## Write generated files anew: the OpenAPI documents, the rules of fie
 
 # --- what clipper carries, compressed ---------------------------------------
 
-# Without grpc's tracing pages: whatever runs templates can call any method by
-# its name, so the linker would keep every method there is, a fifth of the program.
 bin/clipper: $(go-src) $(emb)/kubectl.zst $(emb)/clipper-demo.zst $(cri-emb)/clipper-supervisor.zst
 	@echo "building $@"
-	@go build $(GOFLAGS) -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o $@ ./cmd/clipper
+	@go build $(GOFLAGS) -ldflags "-s -w -X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o $@ ./cmd/clipper
 
 # What clipper carries is built without inlining: a sixth smaller, and none of
 # it is busy with itself for long.
