@@ -211,11 +211,14 @@ func over(t testing.TB, c Config, h http.Handler, near, far net.Conn, settings .
 	_ = near.SetDeadline(time.Now().Add(patience))
 	p.composer = newComposer(near, near)
 	p.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	greeted := make(chan struct{})
 	go func() { // a pipe waits for its reader
+		defer close(greeted)
 		_, _ = io.WriteString(near, http2.ClientPreface)
 		_ = p.WriteSettings(settings...)
 	}()
 	p.want("settings", "window 0 983041", "ack")
+	<-greeted
 	return p
 }
 
