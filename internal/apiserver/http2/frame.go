@@ -60,7 +60,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		return nil
 	})
 	if err == nil && window >= 0 {
-		err = c.firstWindow(window)
+		err = c.changeWindows(window)
 	}
 	if err != nil {
 		return err

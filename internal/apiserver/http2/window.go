@@ -83,9 +83,9 @@ func (c *conn) leaveLine(st *stream) {
 	}
 }
 
-// firstWindow changes the windows of all streams by what the first one changed
+// changeWindows changes the windows of all streams by what the first one changed
 // (RFC 9113, 6.9.2).
-func (c *conn) firstWindow(n int64) error {
+func (c *conn) changeWindows(n int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	by := n - c.firstSend
