@@ -379,6 +379,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 		PingWithin:  15 * time.Second,
 		WriteWithin: time.Minute,
 		Clock:       clock.RealClock{},
+		Logger:      s.Logger,
 	})
 	errs := make(chan error, len(listeners))
 	for _, l := range listeners {

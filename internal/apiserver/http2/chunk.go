@@ -15,7 +15,7 @@ const (
 	mostData    = record - frameHeader
 	// piece is how much of an answer leaves at once, so that other streams of
 	// the connection have their turn.
-	piece = 8 * record
+	piece = 16 * record
 	// little is how much of an answer is copied to what else leaves, rather
 	// than handed over.
 	little = 4 << 10
@@ -29,29 +29,32 @@ type chunk struct {
 	sent int    // where what was not sent begins
 }
 
-var littles, pieces = bufferPool(little), bufferPool(piece)
+// The pools hold arrays, since a slice would be allocated to be put there.
+var (
+	littles = sync.Pool{New: func() any { return new([little]byte) }}
+	pieces  = sync.Pool{New: func() any { return new([piece]byte) }}
+)
 
-func bufferPool(size int) *sync.Pool {
-	return &sync.Pool{New: func() any { b := make([]byte, 0, size); return &b }}
-}
+func newLittle() []byte { return littles.Get().(*[little]byte)[:0] }
+func newPiece() []byte  { return pieces.Get().(*[piece]byte)[:0] }
 
 // recycle keeps a buffer for the next that needs one like it.
 func recycle(b []byte) {
-	switch b = b[:0]; cap(b) {
+	switch cap(b) {
 	case little:
-		littles.Put(&b)
+		littles.Put((*[little]byte)(b[:little]))
 	case piece:
-		pieces.Put(&b)
+		pieces.Put((*[piece]byte)(b[:piece]))
 	}
 }
 
 // add appends as much of p as there is room for, and returns how much that was.
-func (k *chunk) add(p []byte) int {
+func add[T []byte | string](k *chunk, p T) int {
 	if k.buf == nil {
-		k.buf = *littles.Get().(*[]byte)
+		k.buf = newLittle()
 	}
 	if cap(k.buf) == little && len(k.buf)+frameHeader+len(p) > little {
-		b := append(*pieces.Get().(*[]byte), k.buf...)
+		b := append(newPiece(), k.buf...)
 		recycle(k.buf)
 		k.buf = b
 	}

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// readFrame is the largest frame that a client may send.
-	readFrame = 32 << 10
 	// readWindow is how much of its bodies a connection may have unread, and so
 	// also each of its requests.
 	readWindow = 1 << 20
@@ -58,22 +56,23 @@ type conn struct {
 	stop    func() bool // of the timer that looks after the connection
 
 	mu      sync.Mutex
-	opened  sync.Cond // a window grew, or a stream or the connection ended
-	streams map[uint32]*stream
+	streams map[uint32]*stream // neither side of which, or one, has said all
 	closed  bool
-	last    uint32 // the newest stream of the client
-	running int    // requests that are being answered
-	refused int
-	idle    int64 // since when none is, by the clock; 0: some are
-	asked   int64 // when a ping was sent that was not answered; 0: none
-	leaving bool  // the client was told to open no more
-	reset   [16]uint32
+	last    uint32   // the newest stream of the client
+	running int      // requests that are being answered
+	refused int      // requests, since one was accepted
+	idle    int64    // since when none is, by the clock; 0: some are
+	asked   int64    // when a ping was sent that was not answered; 0: none
+	leaving bool     // the client was told to open no more
+	final   uint32   // the last that it may, then
+	reset   []uint32 // streams that were reset lately
 	resets  int
 
-	sendWindow  int64 // how much may be sent on all streams
-	firstSend   int64 // a new stream's
-	recvWindow  int64 // how much may come
-	recvPending int64 // how much was read and not yet granted anew
+	sendWindow  int64     // how much may be sent on all streams
+	firstSend   int64     // a new stream's
+	line        []*stream // those that wait for the connection's window alone
+	recvWindow  int64     // how much may come
+	recvPending int64     // how much was read and not yet granted anew
 }
 
 // serve answers the connection's requests until it ends.
@@ -87,12 +86,11 @@ func (s *server) serve(base context.Context, nc net.Conn, w *wire.Conn, state *t
 		streams: map[uint32]*stream{}, names: map[string]string{},
 		sendWindow: firstWindow, firstSend: firstWindow, recvWindow: readWindow,
 	}
-	c.opened.L = &c.mu
 	c.out.init(nc, w, s.Clock)
 	c.framer = http2.NewFramer(nil, c.in)
 	c.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.framer.MaxHeaderListSize = uint32(s.MaxHeader)
-	c.framer.SetMaxReadFrameSize(readFrame)
+	c.framer.SetMaxReadFrameSize(record) // what it may send until it is told otherwise
 	c.framer.SetReuseFrames()
 	defer nc.Close()
 	if !s.add(c) {
@@ -122,13 +120,12 @@ func (c *conn) greet() error {
 	if !bytes.Equal(preface, []byte(http2.ClientPreface)) {
 		return errors.New("http2: not a client's preface")
 	}
-	c.out.settings(
+	_ = c.out.settings( // the first words fit
 		http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(c.MaxStreams)},
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.MaxHeader)},
-		http2.Setting{ID: http2.SettingMaxFrameSize, Val: readFrame},
 		http2.Setting{ID: http2.SettingInitialWindowSize, Val: readWindow},
 	)
-	c.out.windowUpdate(0, readWindow-firstWindow)
+	_ = c.out.windowUpdate(0, readWindow-firstWindow)
 	f, err := c.framer.ReadFrame()
 	if err == nil {
 		if _, ok := f.(*http2.SettingsFrame); !ok {
@@ -157,12 +154,23 @@ func (c *conn) read() {
 		}
 		var of http2.StreamError
 		if errors.As(err, &of) {
-			c.resetStream(of.StreamID, of.Code)
-			continue
+			err = c.refuse(of)
 		}
-		c.fail(err)
-		return
+		if err != nil {
+			c.fail(err)
+			return
+		}
 	}
+}
+
+// refuse ends a stream that broke a rule.
+func (c *conn) refuse(of http2.StreamError) error {
+	if of.StreamID%2 == 0 {
+		return http2.ConnectionError(http2.ErrCodeProtocol) // it is not the client's
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cut(of.StreamID, of.Code)
 }
 
 // fail ends the connection, and tells the client why if it broke a rule.
@@ -177,10 +185,9 @@ func (c *conn) fail(err error) {
 	default:
 		return // the client is gone
 	}
-	c.mu.Lock()
-	last := c.last
-	c.mu.Unlock()
-	_ = c.out.goAway(last, code)
+	if err := c.out.goAway(c.dropAll(), code); err != nil {
+		return // it does not read
+	}
 	c.bye()
 	_, _ = io.CopyN(io.Discard, c.in, readWindow)
 }
@@ -189,13 +196,15 @@ func (c *conn) fail(err error) {
 // last is answered.
 func (c *conn) end() {
 	c.mu.Lock()
-	told, last, quiet := c.leaving, c.last, c.running == 0
-	c.leaving = true
+	told, quiet := c.leaving, c.running == 0
+	if !told {
+		c.leaving, c.final = true, c.last
+		_ = c.out.goAway(c.final, http2.ErrCodeNo)
+	}
 	c.mu.Unlock()
 	if told {
 		return
 	}
-	_ = c.out.goAway(last, http2.ErrCodeNo)
 	if quiet {
 		go c.bye()
 	}
@@ -231,13 +240,18 @@ func (c *conn) close() {
 	}
 	c.watched.Unlock()
 	c.out.close(net.ErrClosed)
+	c.dropAll()
+}
+
+// dropAll ends all streams, and returns the newest.
+func (c *conn) dropAll() uint32 {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.closed = true
 	for _, st := range c.streams {
 		c.drop(st, io.ErrUnexpectedEOF)
 	}
-	c.opened.Broadcast()
-	c.mu.Unlock()
+	return c.last
 }
 
 // look ends the connection of a client that is gone, and looks again when it
@@ -259,13 +273,14 @@ func (c *conn) look() {
 // dueIn does what is due, and returns how long nothing will be; below zero, the
 // connection has had its time.
 func (c *conn) dueIn(now int64) time.Duration {
-	if since := c.out.since.Load(); since > 0 && now-since >= int64(c.WriteWithin) {
+	since := c.out.since.Load()
+	if since > 0 && now-since >= int64(c.WriteWithin) {
 		return -1
 	}
 	c.mu.Lock()
 	idle, asked := c.idle, c.asked
 	heard := c.heard.Load()
-	if asked > 0 && heard > asked {
+	if asked > 0 && heard >= asked {
 		asked, c.asked = 0, 0
 	}
 	ping := asked == 0 && now-heard >= int64(c.PingAfter)
@@ -286,6 +301,9 @@ func (c *conn) dueIn(now int64) time.Duration {
 	}
 	if asked > 0 && now-asked >= int64(c.PingWithin) {
 		return -1
+	}
+	if since > 0 {
+		next = min(next, since+int64(c.WriteWithin))
 	}
 	if ping {
 		_ = c.out.ping() // or the connection is about to end anyway

@@ -1,10 +1,11 @@
 package http2
 
 import (
-	"io"
-
 	"golang.org/x/net/http2"
 )
+
+// mostSettings bounds what one frame may ask for.
+const mostSettings = 100
 
 // frame handles one frame of the client's. Errors are http2.ConnectionErrors
 // and http2.StreamErrors.
@@ -30,14 +31,7 @@ func (c *conn) frame(f http2.Frame) error {
 			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol}
 		}
 	case *http2.GoAwayFrame:
-		// It opens no more streams, and waits for those it has.
-		c.mu.Lock()
-		c.leaving = true
-		bye := c.running == 0
-		c.mu.Unlock()
-		if bye {
-			return io.EOF
-		}
+		c.end() // it waits for those streams that it has
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
@@ -49,9 +43,10 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
-	if f.NumSettings() > 100 || f.HasDuplicates() {
-		return http2.ConnectionError(http2.ErrCodeProtocol)
+	if f.NumSettings() > mostSettings {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
+	window := int64(-1) // of several, what the last says comes to
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
@@ -60,55 +55,17 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		case http2.SettingHeaderTableSize:
 			c.out.tableSize(s.Val)
 		case http2.SettingInitialWindowSize:
-			return c.firstWindow(int64(s.Val))
+			window = int64(s.Val)
 		}
 		return nil
 	})
+	if err == nil && window >= 0 {
+		err = c.changeWindows(window)
+	}
 	if err != nil {
 		return err
 	}
 	return c.out.settingsAck()
-}
-
-// firstWindow changes the windows of all streams by what the first one changed
-// (RFC 9113, 6.9.2).
-func (c *conn) firstWindow(n int64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	by := n - c.firstSend
-	c.firstSend = n
-	for _, st := range c.streams {
-		if st.sendWindow += by; st.sendWindow > mostWindow {
-			return http2.ConnectionError(http2.ErrCodeFlowControl)
-		}
-	}
-	c.opened.Broadcast()
-	return nil
-}
-
-// grow lets more be sent.
-func (c *conn) grow(f *http2.WindowUpdateFrame) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	window := &c.sendWindow
-	if id := f.StreamID; id != 0 {
-		st := c.streams[id]
-		if st == nil {
-			if id > c.last || id%2 == 0 {
-				return http2.ConnectionError(http2.ErrCodeProtocol)
-			}
-			return nil // it may not know yet that the stream is over
-		}
-		window = &st.sendWindow
-	}
-	if *window += int64(f.Increment); *window > mostWindow {
-		if f.StreamID != 0 {
-			return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeFlowControl}
-		}
-		return http2.ConnectionError(http2.ErrCodeFlowControl)
-	}
-	c.opened.Broadcast()
-	return nil
 }
 
 // abandoned ends a stream that the client no longer wants.
@@ -139,8 +96,8 @@ func (c *conn) data(f *http2.DataFrame) error {
 		if f.StreamID > c.last || f.StreamID%2 == 0 {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
-		if st == nil && c.wasReset(f.StreamID) {
-			return nil // it does not know yet
+		if st == nil && c.unaware(f.StreamID) {
+			return nil
 		}
 		return http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed}
 	}
@@ -157,13 +114,14 @@ func (c *conn) data(f *http2.DataFrame) error {
 	}
 	kept := int64(0)
 	if !st.unwanted {
-		st.body = append(st.body, p...)
+		st.body.put(p)
 		kept = int64(len(p))
 	}
 	c.grant(st, size-kept)
 	if f.StreamEnded() {
 		c.receivedAll(st)
+	} else if kept > 0 {
+		st.changed.Broadcast()
 	}
-	st.wake()
 	return nil
 }

@@ -5,7 +5,7 @@
 // watch costs. Here whoever answers composes its frames into its connection's
 // buffer, and whoever finds nobody writing writes what is there: an answer is
 // one record and one system call, answers of the same moment share one, and a
-// list leaves in pieces of 128 KiB.
+// list leaves in pieces of 256 KiB.
 //
 // A connection has one goroutine that reads it, and each request one that
 // answers it. Frames are parsed by golang.org/x/net/http2, headers by its hpack.
@@ -21,7 +21,7 @@ package http2
 import (
 	"context"
 	"crypto/tls"
-	"log"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -47,14 +47,15 @@ type Config struct {
 	// WriteWithin is how long a client may take to read what is written at once.
 	WriteWithin time.Duration
 
-	Clock clock.WithDelayedExecution
+	Clock  clock.WithDelayedExecution
+	Logger *slog.Logger // of handlers that panic
 }
 
 // Configure lets s, which serves TLS, speak HTTP/2 by this package, and makes
 // its Shutdown end such connections in order. It must be called once, before s
-// serves.
+// serves. The timeouts and limits of s are for HTTP/1.1 alone.
 func Configure(s *http.Server, c Config) {
-	srv := &server{Config: c, conns: map[*conn]struct{}{}, log: s.ErrorLog}
+	srv := &server{Config: c, conns: map[*conn]struct{}{}}
 	if s.TLSNextProto == nil {
 		s.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
 	}
@@ -74,7 +75,6 @@ func Configure(s *http.Server, c Config) {
 // server is what the connections of an http.Server share.
 type server struct {
 	Config
-	log *log.Logger
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -108,13 +108,5 @@ func (s *server) shutdown() {
 	s.mu.Unlock()
 	for _, c := range conns {
 		c.end()
-	}
-}
-
-func (s *server) logf(format string, args ...any) {
-	if s.log != nil {
-		s.log.Printf(format, args...)
-	} else {
-		log.Printf(format, args...)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // headers begins a request, or ends one with its trailers.
@@ -27,9 +28,11 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 		return c.trailers(f)
 	}
 	c.last = id
-	leaving, full := c.leaving, c.running >= c.MaxStreams
-	if full {
-		c.refused++
+	// Of streams that their client gave up, handlers may be under way still.
+	leaving, full := c.leaving, len(c.streams) >= c.MaxStreams || c.running >= 2*c.MaxStreams
+	c.refused++
+	if !full {
+		c.refused = 0
 	}
 	refused := c.refused
 	c.mu.Unlock()
@@ -42,6 +45,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeRefusedStream}
 	}
 	st := &stream{c: c, id: id, declared: -1, recvWindow: readWindow}
+	st.changed.L = &c.mu
 	handler := c.handler
 	r, err := c.request(st, f)
 	if err != nil {
@@ -70,23 +74,19 @@ func tooLarge(w http.ResponseWriter, _ *http.Request) {
 func (c *conn) trailers(f *http2.MetaHeadersFrame) error {
 	st := c.streams[f.StreamID]
 	switch {
-	case st == nil && c.wasReset(f.StreamID):
-		return nil // it does not know yet
+	case st == nil && c.unaware(f.StreamID):
+		return nil
 	case st == nil:
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case st.received:
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeStreamClosed}
-	case !f.StreamEnded(), len(f.PseudoFields()) > 0, st.declared >= 0 && st.came < st.declared:
+	case !f.StreamEnded(), f.Truncated, len(f.PseudoFields()) > 0, st.declared >= 0 && st.came < st.declared:
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeProtocol}
 	}
 	for _, h := range f.RegularFields() {
-		name := c.canonical(h.Name)
-		if _, ok := st.trailer[name]; ok && httpguts.ValidTrailerHeader(name) {
-			st.trailer[name] = append(st.trailer[name], h.Value)
-		}
+		st.trailers = append(st.trailers, hpack.HeaderField{Name: c.canonical(h.Name), Value: h.Value})
 	}
 	c.receivedAll(st)
-	st.wake()
 	return nil
 }
 
@@ -140,10 +140,12 @@ func (c *conn) request(st *stream, f *http2.MetaHeadersFrame) (*http.Request, er
 		method, path, scheme = http.MethodGet, "/", "https" // nobody reads them
 	}
 	switch {
-	case method == "", path == "", scheme != "http" && scheme != "https", !validMethod(method):
-		return nil, malformed // CONNECT has no path
+	case path == "", path[0] != '/' && path != "*", scheme != "http" && scheme != "https",
+		!httpguts.ValidHeaderFieldName(method), method == http.MethodConnect,
+		!httpguts.ValidHostHeader(authority):
+		return nil, malformed
 	}
-	u, err := address(path)
+	u, err := url.ParseRequestURI(path)
 	if err != nil {
 		return nil, malformed
 	}
@@ -160,12 +162,7 @@ func (c *conn) request(st *stream, f *http2.MetaHeadersFrame) (*http.Request, er
 	r.Method, r.URL, r.RequestURI, r.Host = method, u, path, authority
 	r.Proto, r.ProtoMajor = "HTTP/2.0", 2
 	r.Header, r.TLS, r.RemoteAddr = header, c.tls, c.remote
-	if f.StreamEnded() {
-		r.Body = http.NoBody
-		return r, nil
-	}
-	r.Body, r.ContentLength = st, st.declared
-	if v := header["Expect"]; len(v) > 0 && strings.EqualFold(v[0], "100-continue") {
+	if v := header["Expect"]; v != nil && strings.EqualFold(v[0], "100-continue") {
 		st.expects = true
 		delete(header, "Expect")
 	}
@@ -173,30 +170,25 @@ func (c *conn) request(st *stream, f *http2.MetaHeadersFrame) (*http.Request, er
 		st.trailer = http.Header{}
 		for _, list := range v {
 			for name := range strings.SplitSeq(list, ",") {
-				st.trailer[textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))] = nil
+				if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); httpguts.ValidTrailerHeader(name) {
+					st.trailer[name] = nil
+				}
 			}
 		}
 		r.Trailer = st.trailer
 		delete(header, "Trailer")
 	}
+	if f.StreamEnded() {
+		r.Body = http.NoBody
+		return r, nil
+	}
+	r.Body, r.ContentLength = st, st.declared
 	return r, nil
 }
 
-func validMethod(m string) bool { return httpguts.ValidHeaderFieldName(m) }
-
-// address reads a request's target: a path, or "*" of OPTIONS.
-func address(path string) (*url.URL, error) {
-	if path == "*" {
-		return &url.URL{Path: path}, nil
-	}
-	if path[0] != '/' {
-		return nil, &url.Error{Op: "parse", URL: path, Err: url.InvalidHostError(path)}
-	}
-	return url.ParseRequestURI(path)
-}
-
-// mostNames bounds how many names of headers a connection remembers.
-const mostNames = 64
+// mostNames bounds how many names of headers a connection remembers, and
+// longestName how long they may be.
+const mostNames, longestName = 64, 64
 
 // canonical returns a header's name as Go's maps have it. Only the reader calls it.
 func (c *conn) canonical(name string) string {
@@ -204,7 +196,7 @@ func (c *conn) canonical(name string) string {
 		return v
 	}
 	v := textproto.CanonicalMIMEHeaderKey(name)
-	if len(c.names) < mostNames {
+	if len(c.names) < mostNames && len(name) <= longestName {
 		c.names[name] = v
 	}
 	return v

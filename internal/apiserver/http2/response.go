@@ -10,13 +10,13 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 var errOver = errors.New("http2: the answer is over")
 
 // response is an http.ResponseWriter; http.ResponseController finds what else
-// it can do. Headers are composed with the first bytes that leave, so it is
-// until then that a handler can change them.
+// it can do. Headers leave with the first bytes, as they were at WriteHeader.
 type response struct {
 	st   *stream
 	head bool // the request was a HEAD
@@ -24,11 +24,14 @@ type response struct {
 
 	header   http.Header
 	code     int
+	fields   []hpack.HeaderField // the headers that leave
+	room     [8]hpack.HeaderField
+	typed    bool  // Content-Type is among them, or must not be
+	dated    bool  // so is Date
 	declared int64 // the body's length by its header; -1 if there is none
 	written  int64
 	trailers []string // names of those that were announced
 	due      bool     // the headers have not been composed
-	ended    bool     // the end has been composed
 	body     chunk    // what was not composed of the body
 	err      error
 }
@@ -46,28 +49,28 @@ func bodiless(code int) bool {
 }
 
 func (w *response) WriteHeader(code int) {
-	if w.code != 0 {
-		return
+	if w.code == 0 && !w.done {
+		w.begin(code)
 	}
+}
+
+// begin is WriteHeader, for the first time.
+func (w *response) begin(code int) {
 	if code < 100 || code > 999 {
 		panic("http2: no such status: " + strconv.Itoa(code))
 	}
-	h := w.Header()
 	if code < 200 {
 		// One before the last: what is in the headers now goes with it.
 		if code != http.StatusSwitchingProtocols {
-			w.fail(w.st.c.out.informational(w.st.id, code, h))
+			w.fail(w.st.c.out.informational(w.st, code, w.header))
 		}
 		return
 	}
+	h := w.header
 	w.code, w.due, w.declared = code, true, -1
-	if l := h["Content-Length"]; len(l) > 0 {
-		if n, err := strconv.ParseInt(l[0], 10, 64); err == nil && n >= 0 {
-			w.declared = n
-		} else {
-			delete(h, "Content-Length")
-		}
-	}
+	_, w.typed = h["Content-Type"]
+	_, w.dated = h["Date"]
+	w.typed = w.typed || h.Get("Content-Encoding") != ""
 	for _, list := range h["Trailer"] {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); httpguts.ValidTrailerHeader(name) {
@@ -75,6 +78,21 @@ func (w *response) WriteHeader(code int) {
 			}
 		}
 	}
+	w.fields = appendFields(w.room[:0], h, w.trailers)
+	if l := h["Content-Length"]; len(l) > 0 {
+		// RFC 9110, 8.6: 204 has none.
+		if n, err := strconv.ParseUint(l[0], 10, 63); err == nil && code != http.StatusNoContent {
+			w.declared = int64(n)
+			w.add("Content-Length", l[0])
+		}
+	}
+	if h.Get("Connection") == "close" {
+		w.st.c.end() // what HTTP/1.1 would do
+	}
+}
+
+func (w *response) add(name, value string) {
+	w.fields = append(w.fields, hpack.HeaderField{Name: name, Value: value})
 }
 
 func (w *response) fail(err error) {
@@ -83,63 +101,44 @@ func (w *response) fail(err error) {
 	}
 }
 
-func (w *response) Write(p []byte) (int, error) { return w.write(p, "") }
+func (w *response) Write(p []byte) (int, error) { return write(w, p) }
 
 // WriteString is Write.
-func (w *response) WriteString(s string) (int, error) { return w.write(nil, s) }
+func (w *response) WriteString(s string) (int, error) { return write(w, s) }
 
-func (w *response) write(p []byte, s string) (int, error) {
+func write[T []byte | string](w *response, p T) (int, error) {
 	if w.code == 0 {
-		w.sniff(p, s)
 		w.WriteHeader(http.StatusOK)
 	}
-	n := len(p) + len(s)
+	n := len(p)
 	switch {
+	case w.done:
+		return 0, errOver
 	case w.err != nil:
 		return 0, w.err
-	case w.done, w.ended && n > 0:
-		return 0, errOver
 	case n == 0:
 		return 0, nil
 	case bodiless(w.code):
 		return 0, http.ErrBodyNotAllowed
-	}
-	w.written += int64(n)
-	if w.declared >= 0 && w.written > w.declared {
+	case w.declared >= 0 && w.written+int64(n) > w.declared:
 		return 0, http.ErrContentLength
 	}
+	if w.due && !w.typed {
+		w.typed = true
+		w.add("Content-Type", http.DetectContentType([]byte(p[:min(n, 512)])))
+	}
+	w.written += int64(n)
 	if w.head {
 		return n, nil
 	}
-	if s != "" {
-		p = []byte(s)
-	}
 	for {
-		p = p[w.body.add(p):]
-		all := len(p) == 0 && w.written == w.declared && len(w.trailers) == 0
-		if len(p) == 0 && !all {
-			return n, nil // more of it, its end or a Flush comes
-		}
-		if w.send(all); w.err != nil {
-			return 0, w.err
-		}
-		if all {
+		// The rest waits for more, the answer's end, or a Flush.
+		if p = p[add(&w.body, p):]; len(p) == 0 {
 			return n, nil
 		}
-	}
-}
-
-// sniff names the type of a body whose handler did not.
-func (w *response) sniff(p []byte, s string) {
-	h := w.Header()
-	if _, ok := h["Content-Type"]; ok || h.Get("Content-Encoding") != "" {
-		return
-	}
-	if s != "" {
-		p = []byte(s[:min(len(s), 512)])
-	}
-	if len(p) > 0 {
-		h["Content-Type"] = []string{http.DetectContentType(p)}
+		if w.send(false); w.err != nil {
+			return 0, w.err
+		}
 	}
 }
 
@@ -147,6 +146,9 @@ func (w *response) send(end bool) { w.fail(w.st.send(w, end)) }
 
 // FlushError lets what was written leave.
 func (w *response) FlushError() error {
+	if w.done {
+		return errOver
+	}
 	if w.code == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -161,12 +163,14 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 // SetReadDeadline bounds the reading of the request's body.
 func (w *response) SetReadDeadline(t time.Time) error {
-	st := w.st
-	st.c.mu.Lock()
-	defer st.c.mu.Unlock()
-	if !st.received { // otherwise there is nothing to wait for
-		st.reading.set(st.c, t, st.wake)
-	}
+	w.st.setDeadline(&w.st.reading, t)
+	return nil
+}
+
+// SetWriteDeadline bounds how long the answer waits for the client's windows.
+// One that is late is broken.
+func (w *response) SetWriteDeadline(t time.Time) error {
+	w.st.setDeadline(&w.st.writing, t)
 	return nil
 }
 
@@ -178,43 +182,48 @@ func (w *response) finish() {
 	defer w.body.free()
 	if !w.done {
 		if why := recover(); why != nil && why != http.ErrAbortHandler {
-			w.st.c.logf("http2: panic serving %v: %v\n%s", w.st.c.remote, why, debug.Stack())
+			w.st.c.Logger.Error("a handler panicked", "client", w.st.c.remote, "panic", why, "stack", string(debug.Stack()))
 		}
-		w.abort(http2.ErrCodeInternal)
+		w.st.end(http2.ErrCodeInternal)
 		return
 	}
 	if w.code == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if w.due && w.declared < 0 && len(w.trailers) == 0 && !bodiless(w.code) && (!w.head || w.written > 0) {
 		w.declared = w.written
-		w.header["Content-Length"] = []string{strconv.FormatInt(w.written, 10)}
+		w.add("Content-Length", strconv.FormatInt(w.written, 10))
 	}
-	if w.err == nil && !w.ended {
-		if w.declared > w.written && !w.head && !bodiless(w.code) {
-			w.abort(http2.ErrCodeInternal) // less came than was promised
-			return
-		}
+	if w.declared > w.written && !w.head && !bodiless(w.code) {
+		w.fail(http.ErrContentLength) // less came than was promised
+	}
+	if w.err == nil {
 		w.send(true)
 	}
-	w.st.close()
-}
-
-func (w *response) abort(code http2.ErrCode) {
-	w.st.c.resetStream(w.st.id, code)
-	w.st.close()
-}
-
-// close ends what the stream still has: an answer that is whole leaves nothing
-// of its request to be sent.
-func (st *stream) close() {
-	c := st.c
-	c.mu.Lock()
-	st.reading.unset()
-	open := st.ended == nil && !st.received
-	c.discard(st)
-	c.mu.Unlock()
-	if open {
-		c.resetStream(st.id, http2.ErrCodeNo)
+	code := http2.ErrCodeNo
+	if w.err != nil {
+		code = http2.ErrCodeInternal
 	}
+	w.st.end(code)
+}
+
+// trailer returns the headers that follow the body, or none.
+func (w *response) trailer() []hpack.HeaderField {
+	var t []hpack.HeaderField
+	add := func(name string, values []string) {
+		for _, v := range values {
+			t = append(t, hpack.HeaderField{Name: name, Value: v})
+		}
+	}
+	for _, name := range w.trailers {
+		add(name, w.header[name])
+	}
+	for name, v := range w.header {
+		if after, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			if after = http.CanonicalHeaderKey(after); httpguts.ValidTrailerHeader(after) {
+				add(after, v)
+			}
+		}
+	}
+	return t
 }

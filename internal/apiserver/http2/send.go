@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+	"golang.org/x/net/http2/hpack"
 )
 
 // send composes the answer's headers if they are due, and what was gathered of
@@ -14,129 +15,118 @@ import (
 func (st *stream) send(w *response, end bool) error {
 	c, k := st.c, &w.body
 	defer k.free()
+	var trailer []hpack.HeaderField
+	if end {
+		trailer = w.trailer()
+	}
 	for {
 		all := k.size()
-		n, err := c.take(st, all, !w.due)
+		n, err := c.take(st, all, !w.due, end)
 		if err != nil {
 			return err
 		}
 		if err := c.out.begin(); err != nil {
 			return err
 		}
-		var trailer http.Header
+		if st.over.Load() { // nothing may follow its end
+			c.out.cancel()
+			return c.untake(st, n)
+		}
 		last := end && n == all
-		if last {
-			trailer = w.trailer()
-		}
-		last = last && trailer == nil // then DATA or HEADERS is what ends it
+		ends := last && trailer == nil // with HEADERS or DATA
 		if w.due {
-			w.due = false
-			w.ended = last && n == 0
-			c.out.answer(st.id, w.code, w.header, w.trailers, w.ended)
-		}
-		switch {
-		case n > little && n == all && k.sent == 0:
-			c.out.hand(k.frames(st.id, last))
-			w.ended = last
-		default:
-			for left := n; left > 0; {
-				p := k.next(left)
-				left -= len(p)
-				w.ended = last && left == 0
-				c.out.data(st.id, p, w.ended)
-			}
-		}
-		switch {
-		case trailer != nil:
-			c.out.fields(trailer, nil)
-			c.out.headerBlock(st.id, true)
-			w.ended = true
-		case last && !w.ended:
+			w.due, st.answered = false, true
+			c.out.answer(st.id, w, ends && n == 0)
+		} else if ends && n == 0 {
 			c.out.data(st.id, nil, true)
-			w.ended = true
 		}
-		err = c.out.commit()
-		if w.ended {
-			c.sentAll(st)
+		c.out.body(st.id, k, n, ends)
+		if last && !ends {
+			c.out.fields(trailer)
+			c.out.headerBlock(st.id, true)
 		}
-		if err != nil || n == all {
+		if err := c.out.commit(); err != nil || n == all {
 			return err
 		}
 	}
 }
 
-// trailer returns the headers that follow the body, or nil.
-func (w *response) trailer() http.Header {
-	var t http.Header
-	add := func(name string, v []string) {
-		if t == nil {
-			t = http.Header{}
-		}
-		t[name] = v
+// body composes n bytes of a chunk.
+func (w *writer) body(id uint32, k *chunk, n int, end bool) {
+	if n > little && n == k.size() && k.sent == 0 {
+		w.hand(k.frames(id, end))
+		return
 	}
-	for _, name := range w.trailers {
-		if v := w.header[name]; v != nil {
-			add(name, v)
-		}
+	for n > 0 {
+		p := k.next(n)
+		n -= len(p)
+		w.data(id, p, end && n == 0)
 	}
-	for name, v := range w.header {
-		if after, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
-			if after = http.CanonicalHeaderKey(after); httpguts.ValidTrailerHeader(after) {
-				add(after, v)
-			}
-		}
-	}
-	return t
 }
 
 // answer composes an answer's headers.
-func (w *writer) answer(id uint32, code int, h http.Header, trailers []string, end bool) {
-	w.field(":status", strconv.Itoa(code))
-	w.fields(h, trailers)
-	if _, ok := h["Date"]; !ok {
+func (w *writer) answer(id uint32, a *response, end bool) {
+	w.field(":status", strconv.Itoa(a.code))
+	w.fields(a.fields)
+	if !a.dated {
 		w.field("date", w.date())
 	}
 	w.headerBlock(id, end)
 }
 
-// informational composes an answer before the last.
-func (w *writer) informational(id uint32, code int, h http.Header) error {
+// informational composes an answer before the last, if that may be.
+func (w *writer) informational(st *stream, code int, h http.Header) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
+	if st.answered || st.over.Load() {
+		w.cancel()
+		return nil
+	}
 	w.field(":status", strconv.Itoa(code))
-	w.fields(h, nil)
-	w.headerBlock(id, false)
+	w.fields(appendFields(nil, h, nil))
+	w.headerBlock(st.id, false)
 	return w.commit()
 }
 
-// fields compresses headers that HTTP/2 has (RFC 9113, 8.2.2), but for those
-// that follow the body.
-func (w *writer) fields(h http.Header, later []string) {
+// appendFields appends headers, but for Content-Length and those that follow
+// the body.
+func appendFields(to []hpack.HeaderField, h http.Header, later []string) []hpack.HeaderField {
 	for name, values := range h {
-		lower := w.lowerCase(name)
-		switch lower {
-		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
-			continue
-		}
-		if strings.HasPrefix(name, http.TrailerPrefix) || slices.Contains(later, name) || !httpguts.ValidHeaderFieldName(lower) {
+		if name == "Content-Length" || strings.HasPrefix(name, http.TrailerPrefix) || slices.Contains(later, name) {
 			continue
 		}
 		for _, v := range values {
-			if httpguts.ValidHeaderFieldValue(v) {
-				w.field(lower, v)
-			}
+			to = append(to, hpack.HeaderField{Name: name, Value: v})
+		}
+	}
+	return to
+}
+
+// fields compresses headers, but for those that HTTP/2 has not.
+func (w *writer) fields(all []hpack.HeaderField) {
+	for _, f := range all {
+		if name := w.lowerCase(f.Name); name != "" && httpguts.ValidHeaderFieldValue(f.Value) {
+			w.field(name, f.Value)
 		}
 	}
 }
 
-// lowerCase returns a header's name as HTTP/2 has it.
+// lowerCase returns a header's name as HTTP/2 has it, or nothing if it has not
+// (RFC 9113, 8.2.2).
 func (w *writer) lowerCase(name string) string {
 	if v, ok := w.names[name]; ok {
 		return v
 	}
 	v := strings.ToLower(name)
-	if len(w.names) < mostNames {
+	switch v {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		v = ""
+	}
+	if !httpguts.ValidHeaderFieldName(v) {
+		v = ""
+	}
+	if len(w.names) < mostNames && len(name) <= longestName {
 		w.names[name] = v
 	}
 	return v

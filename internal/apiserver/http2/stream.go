@@ -6,10 +6,13 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"k8s.io/utils/clock"
 )
 
@@ -28,41 +31,44 @@ type stream struct {
 	declared int64
 
 	sendWindow int64
-	sent       bool  // the whole answer
-	received   bool  // the whole request
-	ended      error // why nothing more can be said or heard
+	lined      bool        // waits in the connection's line
+	sent       bool        // the whole answer is, or is about to be composed
+	received   bool        // the whole request
+	ended      error       // why nothing more can be said or heard
+	over       atomic.Bool // ended is set; who composes asks
 
-	arrived    sync.Cond // something of the body, its end, or its deadline; L is set by who waits
-	body       []byte    // what came and was not read
-	came       int64
+	changed    sync.Cond // the window, the body, or what ends them; L is the connection's mu
+	body       body
+	came       int64 // how much of the body
 	recvWindow int64
 	pending    int64 // how much was read and not yet granted anew
 	unwanted   bool  // nobody reads the body
 	expects    bool  // to be told to go on
 
-	reading deadline
+	reading, writing deadline
 
-	trailer http.Header // the request's, where they come to
+	trailer  http.Header         // the request's, which its handler has
+	trailers []hpack.HeaderField // that came, and go there once the body was read
+
+	answered bool // the answer's headers are composed; the writer's mu guards it
 }
 
 // drop ends a stream at once; mu is held.
 func (c *conn) drop(st *stream, why error) {
 	if st.ended == nil {
 		st.ended = why
+		st.over.Store(true)
 	}
 	st.cancel()
 	c.discard(st)
 	delete(c.streams, st.id)
-	c.opened.Broadcast()
-	st.wake()
 }
 
 // discard forgets what came of a body that nobody reads; mu is held.
 func (c *conn) discard(st *stream) {
 	st.unwanted = true
-	n := int64(len(st.body))
-	st.body = nil
-	c.grant(nil, n)
+	c.grant(st, int64(st.body.drop()))
+	st.changed.Broadcast()
 }
 
 // receivedAll is what the end of a request does; mu is held.
@@ -71,41 +77,43 @@ func (c *conn) receivedAll(st *stream) {
 	if st.sent {
 		delete(c.streams, st.id)
 	}
+	st.changed.Broadcast()
 }
 
-// sentAll is what the end of an answer does.
-func (c *conn) sentAll(st *stream) {
-	c.mu.Lock()
-	st.sent = true
-	if st.received {
-		delete(c.streams, st.id)
-	}
-	c.mu.Unlock()
-}
-
-// resetStream ends a stream and tells the client why.
-func (c *conn) resetStream(id uint32, code http2.ErrCode) {
-	c.mu.Lock()
-	if id > c.last && id%2 == 1 {
-		c.last = id // its headers were no request's
-	}
+// cut ends a stream and tells the client why; mu is held.
+func (c *conn) cut(id uint32, code http2.ErrCode) error {
+	c.last = max(c.last, id) // of headers that were no request's
 	if st := c.streams[id]; st != nil {
 		c.drop(st, http2.StreamError{StreamID: id, Code: code})
 	}
-	c.reset[c.resets%len(c.reset)] = id
+	if len(c.reset) < c.MaxStreams {
+		c.reset = append(c.reset, id)
+	} else {
+		c.reset[c.resets%len(c.reset)] = id
+	}
 	c.resets++
-	c.mu.Unlock()
-	c.out.rst(id, code)
+	return c.out.rst(id, code)
 }
 
-// wasReset tells whether we ended the stream lately; mu is held.
-func (c *conn) wasReset(id uint32) bool {
-	for _, r := range c.reset {
-		if r == id {
-			return true
-		}
+// unaware tells whether frames of a stream that is over are to be ignored: the
+// client may not know yet that it was reset, or comes too late to be answered.
+// mu is held.
+func (c *conn) unaware(id uint32) bool {
+	return c.leaving && id > c.final || slices.Contains(c.reset, id)
+}
+
+// end gives up what the stream has left after its answer, which is broken if
+// code is not http2.ErrCodeNo.
+func (st *stream) end(code http2.ErrCode) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st.reading.unset()
+	st.writing.unset()
+	c.discard(st)
+	if c.streams[st.id] == st {
+		_ = c.cut(st.id, code) // or the connection is about to end anyway
 	}
-	return false
 }
 
 // grant lets the client send n bytes more, of the stream too if one is given;
@@ -114,8 +122,9 @@ func (c *conn) grant(st *stream, n int64) {
 	if n == 0 {
 		return
 	}
+	// A grant that is not said is that of a connection that is about to end.
 	if c.recvPending += n; c.recvPending >= readWindow/4 {
-		c.out.windowUpdate(0, uint32(c.recvPending))
+		_ = c.out.windowUpdate(0, uint32(c.recvPending))
 		c.recvWindow += c.recvPending
 		c.recvPending = 0
 	}
@@ -123,37 +132,9 @@ func (c *conn) grant(st *stream, n int64) {
 		return
 	}
 	if st.pending += n; st.pending >= readWindow/4 {
-		c.out.windowUpdate(st.id, uint32(st.pending))
+		_ = c.out.windowUpdate(st.id, uint32(st.pending))
 		st.recvWindow += st.pending
 		st.pending = 0
-	}
-}
-
-// take waits until some of n bytes may be sent on the stream, and returns how
-// many: all that is asked for, or what the windows allow. Without wait it
-// returns 0 if none may.
-func (c *conn) take(st *stream, n int, wait bool) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		switch {
-		case st.ended != nil:
-			return 0, st.ended
-		case c.closed:
-			return 0, errGone
-		}
-		if n == 0 {
-			return 0, nil
-		}
-		if k := min(int64(n), st.sendWindow, c.sendWindow); k > 0 {
-			st.sendWindow -= k
-			c.sendWindow -= k
-			return int(k), nil
-		}
-		if !wait {
-			return 0, nil
-		}
-		c.opened.Wait()
 	}
 }
 
@@ -162,38 +143,44 @@ func (st *stream) Read(p []byte) (int, error) {
 	c := st.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if st.expects {
+	for {
+		switch {
+		case st.ended != nil:
+			return 0, st.ended
+		case st.unwanted:
+			return 0, errBodyClosed
+		case st.body.size() > 0:
+			n := st.body.take(p)
+			c.grant(st, int64(n))
+			return n, nil
+		case st.received:
+			st.takeTrailers()
+			return 0, io.EOF
+		case st.reading.late:
+			return 0, os.ErrDeadlineExceeded
+		}
+		if !st.expects {
+			st.changed.Wait()
+			continue
+		}
 		st.expects = false
 		c.mu.Unlock()
-		err := c.out.informational(st.id, http.StatusContinue, nil)
+		err := c.out.informational(st, http.StatusContinue, nil)
 		c.mu.Lock()
 		if err != nil {
 			return 0, err
 		}
 	}
-	for {
-		switch {
-		case st.unwanted && st.ended == nil:
-			return 0, errBodyClosed
-		case len(st.body) > 0:
-			n := copy(p, st.body)
-			if st.body = st.body[n:]; len(st.body) == 0 {
-				st.body = nil
-			}
-			c.grant(st, int64(n))
-			return n, nil
-		case st.received:
-			return 0, io.EOF
-		case st.ended != nil:
-			return 0, st.ended
-		case st.reading.late:
-			return 0, os.ErrDeadlineExceeded
+}
+
+// takeTrailers lets the handler have the trailers that it was told of.
+func (st *stream) takeTrailers() {
+	for _, h := range st.trailers {
+		if had, ok := st.trailer[h.Name]; ok {
+			st.trailer[h.Name] = append(had, h.Value)
 		}
-		if st.arrived.L == nil {
-			st.arrived.L = &c.mu
-		}
-		st.arrived.Wait()
 	}
+	st.trailers = nil
 }
 
 // Close says that nobody reads the rest of the body.
@@ -213,9 +200,12 @@ type deadline struct {
 	timer clock.Timer
 }
 
-// set makes the deadline late at a time, and tells whoever waits; the zero time
-// is never. mu is held.
-func (d *deadline) set(c *conn, at time.Time, tell func()) {
+// setDeadline makes one of the stream's deadlines late at a time; the zero time
+// is never.
+func (st *stream) setDeadline(d *deadline, at time.Time) {
+	c := st.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	d.unset()
 	if at.IsZero() {
 		return
@@ -223,7 +213,7 @@ func (d *deadline) set(c *conn, at time.Time, tell func()) {
 	in := at.Sub(c.Clock.Now())
 	if in <= 0 {
 		d.late = true
-		tell()
+		st.changed.Broadcast()
 		return
 	}
 	var timer clock.Timer
@@ -232,7 +222,7 @@ func (d *deadline) set(c *conn, at time.Time, tell func()) {
 		defer c.mu.Unlock()
 		if d.timer == timer {
 			d.late = true
-			tell()
+			st.changed.Broadcast()
 		}
 	})
 	d.timer = timer
@@ -245,11 +235,4 @@ func (d *deadline) unset() {
 		d.timer = nil
 	}
 	d.late = false
-}
-
-// wake tells a reader of the body that something happened; mu is held.
-func (st *stream) wake() {
-	if st.arrived.L != nil {
-		st.arrived.Broadcast()
-	}
 }

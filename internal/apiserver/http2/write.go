@@ -48,7 +48,7 @@ type writer struct {
 	block bytes.Buffer // a compressed header block
 	enc   *hpack.Encoder
 
-	names    map[string]string // of headers, in lower case
+	names    map[string]string // of headers, in lower case; "": they are not sent
 	second   int64             // that dateText tells
 	dateText string
 }
@@ -61,7 +61,8 @@ func (w *writer) init(n net.Conn, below *wire.Conn, c clock.PassiveClock) {
 	w.enc.SetMaxDynamicTableSizeLimit(tableMost)
 }
 
-// begin takes the lock to compose, once there is room.
+// begin takes the lock to compose, once there is room. Either commit or cancel
+// gives it back.
 func (w *writer) begin() error {
 	w.mu.Lock()
 	for w.size >= mostOut && w.err == nil {
@@ -83,6 +84,8 @@ func (w *writer) commit() error {
 	w.busy = true
 	return w.write(turns)
 }
+
+func (w *writer) cancel() { w.mu.Unlock() }
 
 // write writes until nothing is left, or a goroutine goes on after some turns;
 // mu is held, and given back.
@@ -120,7 +123,6 @@ func (w *writer) write(turns int) error {
 
 // send writes n bytes in as few system calls as may be.
 func (w *writer) send(q [][]byte, n int) (err error) {
-	w.since.Store(w.clock.Now().UnixNano())
 	defer w.since.Store(0)
 	if hold := w.wire != nil && (len(q) > 1 || n > record); hold {
 		w.wire.Hold()
@@ -131,6 +133,7 @@ func (w *writer) send(q [][]byte, n int) (err error) {
 		}()
 	}
 	for _, b := range q {
+		w.since.Store(w.clock.Now().UnixNano())
 		if _, err = w.net.Write(b); err != nil {
 			return err
 		}
@@ -162,11 +165,11 @@ func (w *writer) close(why error) {
 func (w *writer) frame(n int, t http2.FrameType, flags http2.Flags, id uint32) []byte {
 	last := len(w.queue) - 1
 	if last < 0 || len(w.queue[last])+frameHeader+n > cap(w.queue[last]) {
-		pool := littles
+		b := newLittle
 		if frameHeader+n > little {
-			pool = pieces
+			b = newPiece
 		}
-		w.queue = append(w.queue, *pool.Get().(*[]byte))
+		w.queue = append(w.queue, b())
 		last++
 	}
 	w.size += frameHeader + n
@@ -217,7 +220,7 @@ func (w *writer) field(name, value string) {
 
 // The frames that a server sends by itself. They wait for nobody: a goroutine
 // writes them if nobody does. Errors: http2.ConnectionError, if the client
-// makes the server say more than it reads.
+// makes the server say more than it reads; nothing can be said from then on.
 
 func (w *writer) say(n int, compose func()) error {
 	w.mu.Lock()
@@ -226,7 +229,9 @@ func (w *writer) say(n int, compose func()) error {
 		return w.err
 	}
 	if w.control += n; w.control > mostControl {
-		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+		w.err = http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+		w.room.Broadcast()
+		return w.err
 	}
 	compose()
 	if !w.busy {
