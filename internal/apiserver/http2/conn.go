@@ -56,7 +56,8 @@ type conn struct {
 	stop    func() bool // of the timer that looks after the connection
 
 	mu      sync.Mutex
-	streams map[uint32]*stream // neither side of which, or one, has said all
+	streams map[uint32]*stream // that are open, or whose end is being composed
+	open    int                // how many of them are
 	closed  bool
 	last    uint32   // the newest stream of the client
 	running int      // requests that are being answered

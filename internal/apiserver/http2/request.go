@@ -29,7 +29,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 	}
 	c.last = id
 	// Of streams that their client gave up, handlers may be under way still.
-	leaving, full := c.leaving, len(c.streams) >= c.MaxStreams || c.running >= 2*c.MaxStreams
+	leaving, full := c.leaving, c.open >= c.MaxStreams || c.running >= 2*c.MaxStreams
 	c.refused++
 	if !full {
 		c.refused = 0
@@ -59,6 +59,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 	st.sendWindow = c.firstSend
 	st.received = f.StreamEnded()
 	c.streams[id] = st
+	c.open++
 	c.running++
 	c.idle = 0
 	c.mu.Unlock()
@@ -76,7 +77,7 @@ func (c *conn) trailers(f *http2.MetaHeadersFrame) error {
 	switch {
 	case st == nil && c.unaware(f.StreamID):
 		return nil
-	case st == nil:
+	case st == nil, st.whole():
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case st.received:
 		return http2.StreamError{StreamID: st.id, Code: http2.ErrCodeStreamClosed}

@@ -487,6 +487,9 @@ func TestRequest(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	begun, finish := make(chan bool), make(chan bool)
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/other" {
+			return
+		}
 		_, _ = io.WriteString(w, "begun ")
 		_ = http.NewResponseController(w).Flush()
 		close(begun)
@@ -509,9 +512,11 @@ func TestShutdown(t *testing.T) {
 	go func() { ended <- s.Config.Shutdown(context.Background()) }()
 	// The connection is told, so that its client opens no more streams on it.
 	for {
-		if _, err := s.Client().Get(s.URL); err != nil {
+		res, err := s.Client().Get(s.URL + "/other")
+		if err != nil {
 			break // the listener is closed
 		}
+		res.Body.Close()
 	}
 	select {
 	case err := <-ended:

@@ -62,7 +62,13 @@ func (c *conn) drop(st *stream, why error) {
 	st.cancel()
 	c.discard(st)
 	delete(c.streams, st.id)
+	if !st.whole() {
+		c.open--
+	}
 }
+
+// whole tells whether both sides have said all; mu is held.
+func (st *stream) whole() bool { return st.sent && st.received }
 
 // discard forgets what came of a body that nobody reads; mu is held.
 func (c *conn) discard(st *stream) {
@@ -75,7 +81,7 @@ func (c *conn) discard(st *stream) {
 func (c *conn) receivedAll(st *stream) {
 	st.received = true
 	if st.sent {
-		delete(c.streams, st.id)
+		c.open--
 	}
 	st.changed.Broadcast()
 }
@@ -111,7 +117,11 @@ func (st *stream) end(code http2.ErrCode) {
 	st.reading.unset()
 	st.writing.unset()
 	c.discard(st)
-	if c.streams[st.id] == st {
+	switch {
+	case c.streams[st.id] != st:
+	case st.whole():
+		delete(c.streams, st.id)
+	default:
 		_ = c.cut(st.id, code) // or the connection is about to end anyway
 	}
 }

@@ -62,7 +62,7 @@ func (c *conn) untake(st *stream, n int) error {
 func (c *conn) sentAll(st *stream) {
 	st.sent = true
 	if st.received {
-		delete(c.streams, st.id)
+		c.open--
 	}
 }
 
