@@ -7,7 +7,10 @@ KUBERNETES := v1.36.3
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 NAME       ?= clipper
 PEER       ?=
-GOFLAGS    := -trimpath
+# One way for what is built and what is tested: both take from the same cache.
+# Without grpc's tracing pages: whatever runs templates can call any method by
+# its name, so the linker would keep every method there is, a fifth of the program.
+GOFLAGS    := -trimpath -tags=grpcnotrace
 export CGO_ENABLED = 0
 
 kv      := k8s.io/component-base/version
@@ -30,16 +33,16 @@ down: ## Delete the cluster that `make up` started
 	@bin/clipper delete --name $(NAME)
 
 test: build test-images | test-deps ## Run every test, those that boot real clusters included
-	@go test -timeout 10m -p 2 ./cmd/... ./internal/...
-	@CLIPPER=$(CURDIR)/bin/clipper go test -count=1 -timeout 10m -p 1 ./test/...
+	@go test $(GOFLAGS) -timeout 10m -p 2 ./cmd/... ./internal/...
+	@CLIPPER=$(CURDIR)/bin/clipper go test $(GOFLAGS) -count=1 -timeout 10m -p 1 ./test/...
 
 lint: ## Check formatting, go vet and the import rules
 	@test -z "$$(gofmt -l cmd internal test)" || { echo "gofmt would change:"; gofmt -l cmd internal test; exit 1; }
 	@go vet ./...
-	@go test ./internal/lint
+	@go test $(GOFLAGS) ./internal/lint
 
 bench: build test-images ## Measure; PEER=folder runs upstream's binaries beside it
-	@CLIPPER=$(CURDIR)/bin/clipper PEER=$(PEER) go run ./test/bench
+	@CLIPPER=$(CURDIR)/bin/clipper PEER=$(PEER) go run $(GOFLAGS) ./test/bench
 
 build: bin/clipper ## Build bin/clipper, with all it carries
 
@@ -48,11 +51,9 @@ generate: ## Write generated files anew: the OpenAPI documents, the rules of fie
 
 # --- what clipper carries, compressed ---------------------------------------
 
-# Without grpc's tracing pages: whatever runs templates can call any method by
-# its name, so the linker would keep every method there is, a fifth of the program.
 bin/clipper: $(go-src) $(emb)/kubectl.zst $(emb)/clipper-demo.zst $(cri-emb)/clipper-supervisor.zst
 	@echo "building $@"
-	@go build $(GOFLAGS) -tags grpcnotrace -ldflags "-s -w -X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o $@ ./cmd/clipper
+	@go build $(GOFLAGS) -ldflags "-s -w -X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o $@ ./cmd/clipper
 
 # What clipper carries is built without inlining: a sixth smaller, and none of
 # it is busy with itself for long.
@@ -72,9 +73,9 @@ bin/clipper-supervisor: $(supervisor-src) go.mod go.sum | deps
 supervisor: $(cri-emb)/clipper-supervisor.zst ## Build the process that holds containers, ready to embed
 
 $(emb)/%.zst: bin/%
-	@go run ./internal/pack $< $@ && touch $@
+	@go run $(GOFLAGS) ./internal/pack $< $@ && touch $@
 $(cri-emb)/%.zst: bin/%
-	@go run ./internal/pack $< $@ && touch $@
+	@go run $(GOFLAGS) ./internal/pack $< $@ && touch $@
 
 # --- what tests run: stand-in images, built here ------------------------------
 
@@ -85,7 +86,7 @@ bin/test-images.tar: test/image/main.go test/image/web/main.go go.mod
 	  (cd bin/deb && { apt-get download -qq busybox-static 2>/dev/null || { apt-get update -qq && apt-get download -qq busybox-static; }; } && dpkg -x busybox-static_*.deb .); \
 	  cp bin/deb/bin/busybox bin/busybox 2>/dev/null || cp bin/deb/usr/bin/busybox bin/busybox; rm -rf bin/deb; }
 	@go build $(GOFLAGS) -ldflags "-s -w" -o bin/test-web ./test/image/web
-	@go run ./test/image -web bin/test-web -busybox bin/busybox -o $@
+	@go run $(GOFLAGS) ./test/image -web bin/test-web -busybox bin/busybox -o $@
 
 # --- what the system must have ------------------------------------------------
 

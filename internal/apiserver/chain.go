@@ -82,6 +82,13 @@ func (q *request) serve() error {
 		q.query = q.r.URL.Query()
 	}
 	q.route = parse(q.r.Method, path, isTrue(q.query.Get("watch")))
+	if !q.long() {
+		cancel, err := q.limit()
+		if err != nil {
+			return err
+		}
+		defer cancel()
+	}
 	var err error
 	if q.user, err = q.Authenticator.Authenticate(q.r); err != nil {
 		q.metrics.unauthenticated.Add(1)
@@ -120,6 +127,23 @@ func (q *request) serve() error {
 		return notServed()
 	}
 	return q.dispatch()
+}
+
+// limit gives the request its time: what it asks for, requestWithin at most.
+func (q *request) limit() (context.CancelFunc, error) {
+	within := requestWithin
+	if t := q.query.Get("timeout"); t != "" {
+		d, err := time.ParseDuration(t)
+		if err != nil {
+			return nil, apierrors.NewBadRequest("invalid timeout specified in the request URL - " + err.Error())
+		}
+		if d > 0 && d < within {
+			within = d
+		}
+	}
+	var cancel context.CancelFunc
+	q.ctx, cancel = context.WithTimeout(q.ctx, within)
+	return cancel, nil
 }
 
 func isTrue(s string) bool { return s == "true" || s == "1" }
@@ -181,21 +205,6 @@ func (q *request) long() bool {
 
 // dispatch runs the verb of a resource request.
 func (q *request) dispatch() error {
-	if !q.long() {
-		within := requestWithin
-		if t := q.query.Get("timeout"); t != "" {
-			d, err := time.ParseDuration(t)
-			if err != nil {
-				return apierrors.NewBadRequest("invalid timeout specified in the request URL")
-			}
-			if d > 0 && d < within {
-				within = d
-			}
-		}
-		var cancel context.CancelFunc
-		q.ctx, cancel = context.WithTimeout(q.ctx, within)
-		defer cancel()
-	}
 	if q.kind.row.Namespaced && q.namespace == "" && q.verb != "list" && q.verb != "watch" {
 		// Across all namespaces there is only reading: an object has no path
 		// there, and no collection is deleted by a namespace left out.

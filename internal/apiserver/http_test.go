@@ -112,6 +112,8 @@ func TestErrors(t *testing.T) {
 		{"POST", maps + "?fieldValidation=Strict", strings.Replace(aMap, `"data"`, `"dada"`, 1), js, 400, "BadRequest",
 			`ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "dada"`},
 		{"GET", maps + "?fieldSelector=data.x%3Dy", "", nil, 400, "BadRequest", `"data.x" is not a known field selector: only "metadata.name", "metadata.namespace"`},
+		{"GET", maps + "?timeout=soon", "", nil, 400, "BadRequest", `invalid timeout specified in the request URL - time: invalid duration "soon"`},
+		{"GET", "/version?timeout=soon", "", nil, 400, "BadRequest", `invalid timeout specified in the request URL - time: invalid duration "soon"`},
 		{"GET", maps + "?continue=xyz", "", nil, 400, "BadRequest", "continue key is not valid: it must be the one that the list returned"},
 		{"POST", maps, `{"data":{"x":"` + strings.Repeat("y", 3<<20) + `"}}`, js, 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728"},
 		{"POST", maps + "?dryRun=Some", aMap, js, 422, "Invalid", `CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All"`},

@@ -141,6 +141,9 @@ func ownPod(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 		if pod, ok := o.(*corev1.Pod); ok && pod.Spec.NodeName == node {
 			return true, ""
 		}
+		if o == nil && (a.Subresource == "status" || a.Verb == "delete") {
+			return true, "" // it is told that the pod is gone; admission checks the one that comes
+		}
 		return false, noRelation + node + "' and this object"
 	}
 	return false, "can only list/watch pods with spec.nodeName field selector"

@@ -71,18 +71,23 @@ func WriteListOf(w io.Writer, mt MediaType, apiVersion, kind string, meta *metav
 	return writeListJSON(w, apiVersion, kind, "", meta, items)
 }
 
+// writeListProtobuf cuts each item out of its envelope: what it holds there, with
+// its tag and length, is what the list holds. All envelopes of a kind are alike,
+// so the lengths tell how much that is, and each item is looked at once.
 func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
 	m, err := meta.Marshal()
 	if err != nil {
 		return fmt.Errorf("encode list metadata: %w", err)
 	}
+	var head []byte // of every item
 	total := bytesSize(len(m))
 	for item := range items {
-		raw, err := ProtobufBody(item)
-		if err != nil {
-			return err
+		if head == nil {
+			if head = envelopeHead(item); head == nil {
+				return fmt.Errorf("list %s: an item that begins with %.40q is not in protobuf", kind, item)
+			}
 		}
-		total += bytesSize(len(raw))
+		total += len(item) - len(head) - len(protoTail)
 	}
 	b := make([]byte, 0, 64+len(kind)+len(apiVersion)+len(m))
 	b = appendProtoHead(b, apiVersion, kind)
@@ -93,15 +98,11 @@ func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMe
 		return err
 	}
 	for item := range items {
-		raw, err := ProtobufBody(item)
-		if err != nil {
-			return err
+		rest, ok := bytes.CutPrefix(item, head)
+		if !ok || !bytes.HasSuffix(rest, []byte(protoTail)) {
+			return fmt.Errorf("list %s: an item that begins with %.40q is of another kind", kind, item)
 		}
-		b = binary.AppendUvarint(append(b[:0], field2), uint64(len(raw)))
-		if _, err := w.Write(b); err != nil {
-			return err
-		}
-		if _, err := w.Write(raw); err != nil {
+		if _, err := w.Write(rest[:len(rest)-len(protoTail)]); err != nil {
 			return err
 		}
 	}
@@ -109,18 +110,18 @@ func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMe
 	return err
 }
 
-// ProtobufBody returns the object's own message within its envelope; it
-// aliases b.
-func ProtobufBody(b []byte) ([]byte, error) {
-	// The type comes first and is short: skip over it without parsing.
-	if len(b) > 6 && string(b[:4]) == protoMagic && b[4] == field1 && b[5] < 0x80 && len(b) > 6+int(b[5]) && b[6+b[5]] == field2 {
-		at := 7 + int(b[5])
-		if size, n := binary.Uvarint(b[at:]); n > 0 && size <= uint64(len(b)-at-n) {
-			return b[at+n : at+n+int(size)], nil
-		}
+// envelopeHead returns what goes before the object in its envelope, the magic
+// number and the type; nil if that is not what b begins with.
+func envelopeHead(b []byte) []byte {
+	at := len(protoMagic)
+	if !bytes.HasPrefix(b, []byte(protoMagic)) || len(b) <= at || b[at] != field1 {
+		return nil
 	}
-	env, err := openEnvelope(b)
-	return env.raw, err
+	size, n := binary.Uvarint(b[at+1:])
+	if at += 1 + n; n <= 0 || size >= uint64(len(b)-at) || b[at+int(size)] != field2 {
+		return nil
+	}
+	return b[:at+int(size)]
 }
 
 // AppendEventJSON appends a watch event about an object's JSON, with the line

@@ -53,7 +53,7 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		_, _ = table.DecodeDeleteOptions(body, mt)
-		_, _ = ProtobufBody(body)
+		_ = envelopeHead(body)
 		if r.IsStored() {
 			_, _ = r.DecodeStored(body, 1)
 		}

@@ -568,7 +568,7 @@ func TestCrowd(t *testing.T) {
 	if rung(bell) {
 		t.Fatal("100 watchers are woken for every event")
 	}
-	clk.Step(5 * time.Millisecond)
+	clk.Step(10 * time.Millisecond)
 	<-bell
 	if told, _ := next(many[0]); told != 5 {
 		t.Errorf("told of %d events, not 5", told)

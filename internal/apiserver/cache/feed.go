@@ -67,9 +67,9 @@ type crowd struct {
 // How long a crowd waits after the last ring: as long as it takes to tell
 // everyone, about. A small one never waits.
 const (
-	crowdEach  = 50 * time.Microsecond
+	crowdEach  = 100 * time.Microsecond
 	crowdLeast = time.Millisecond
-	crowdMost  = 5 * time.Millisecond
+	crowdMost  = 10 * time.Millisecond
 )
 
 // wait returns how long the crowd is not to be told yet.

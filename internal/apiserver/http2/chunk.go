@@ -15,7 +15,7 @@ const (
 	mostData    = record - frameHeader
 	// piece is how much of an answer leaves at once, so that other streams of
 	// the connection have their turn.
-	piece = 8 * record
+	piece = 16 * record
 	// little is how much of an answer is copied to what else leaves, rather
 	// than handed over.
 	little = 4 << 10

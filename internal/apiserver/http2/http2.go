@@ -5,7 +5,7 @@
 // watch costs. Here whoever answers composes its frames into its connection's
 // buffer, and whoever finds nobody writing writes what is there: an answer is
 // one record and one system call, answers of the same moment share one, and a
-// list leaves in pieces of 128 KiB.
+// list leaves in pieces of 256 KiB.
 //
 // A connection has one goroutine that reads it, and each request one that
 // answers it. Frames are parsed by golang.org/x/net/http2, headers by its hpack.

@@ -11,8 +11,9 @@ import (
 	"sync"
 )
 
-// most is how much is held before it is written.
-const most = 64 << 10
+// most is how much is held before it is written: somewhat more than the largest
+// piece of an answer.
+const most = 288 << 10
 
 // Listen returns l with connections that can be held: each is a *Conn.
 func Listen(l net.Listener) net.Listener { return listener{l} }

@@ -75,8 +75,8 @@ func TestHeldBytesLeaveTogether(t *testing.T) {
 	}
 	write(10) // is not held
 	c.Hold()
-	for range 5 {
-		write(16_406) // a record: the fourth makes it 64 KiB
+	for range 19 {
+		write(16_406) // a record: the 18th makes it 288 KiB
 	}
 	if err := c.Release(); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestHeldBytesLeaveTogether(t *testing.T) {
 	}
 	c.Hold()
 	write(7)
-	write(200_000) // more than can be held
+	write(400_000) // more than can be held
 	if err := c.Release(); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestHeldBytesLeaveTogether(t *testing.T) {
 	for n := range writes {
 		sizes = append(sizes, n)
 	}
-	if want := []int{10, 4 * 16_406, 16_406, 20, 7, 200_000}; !slices.Equal(sizes, want) {
+	if want := []int{10, 18 * 16_406, 16_406, 20, 7, 400_000}; !slices.Equal(sizes, want) {
 		t.Errorf("written as %v, not %v", sizes, want)
 	}
 }
@@ -133,8 +133,8 @@ func TestErrorOfWriteWhileHeld(t *testing.T) {
 	c, far, _ := pair(t)
 	far.Close()
 	c.Hold()
-	if _, err := c.Write(make([]byte, 70_000)); err == nil {
-		t.Error("64 KiB were written to nobody, and Write says nothing")
+	if _, err := c.Write(make([]byte, 300_000)); err == nil {
+		t.Error("288 KiB were written to nobody, and Write says nothing")
 	}
 	if err := c.Release(); err == nil {
 		t.Error("Release says nothing")

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -27,8 +26,14 @@ func Follow(ctx context.Context, out io.Writer, path string, o Options, ended <-
 		return err
 	}
 	defer func() { f.Close() }()
-	r, rest, err := w.from(f)
-	last := false
+	begin, _, err := w.bounds(f)
+	if err == nil {
+		_, err = f.Seek(begin, io.SeekStart)
+	}
+	r, rest, last := reader(f), []byte(nil), false
+	if err == nil {
+		rest, err = w.copy(r, nil)
+	}
 	for {
 		if err != nil {
 			if errors.Is(err, errLimit) {
@@ -52,7 +57,7 @@ func Follow(ctx context.Context, out io.Writer, path string, o Options, ended <-
 			}
 			f.Close()
 			f, rest = next, nil
-			r = bufio.NewReaderSize(f, 64<<10)
+			r = reader(f)
 			rest, err = w.copy(r, nil)
 			continue
 		}

@@ -170,7 +170,8 @@ func endsLine(f io.ReaderAt, from, to int64) (bool, error) {
 	return !ok || !r.partial, nil
 }
 
-// Read writes what is in the log file now.
+// Read writes what is in the log file when it is called: lines added while it
+// is read are no part of its tail.
 func Read(out io.Writer, path string, o Options) error {
 	w := &writer{out: out, o: o, left: o.Limit}
 	f, err := os.Open(path)
@@ -178,34 +179,30 @@ func Read(out io.Writer, path string, o Options) error {
 		return err
 	}
 	defer f.Close()
-	_, _, err = w.from(f)
+	begin, end, err := w.bounds(f)
+	if err == nil {
+		_, err = w.copy(reader(io.NewSectionReader(f, begin, end-begin)), nil)
+	}
 	if errors.Is(err, errLimit) {
 		return nil
 	}
 	return err
 }
 
-// from seeks to where the options begin and copies up to the end. rest is the
-// beginning of a record that has not ended.
-func (w *writer) from(f *os.File) (r *bufio.Reader, rest []byte, err error) {
+// bounds returns where in the file the options begin, and its size now.
+func (w *writer) bounds(f *os.File) (begin, end int64, err error) {
 	if w.o.Limit == 0 {
-		return nil, nil, errLimit
+		return 0, 0, errLimit
 	}
 	st, err := f.Stat()
 	if err != nil {
-		return nil, nil, err
+		return 0, 0, err
 	}
-	at, err := tailOffset(f, st.Size(), w.o.Tail)
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := f.Seek(at, io.SeekStart); err != nil {
-		return nil, nil, err
-	}
-	r = bufio.NewReaderSize(f, 64<<10)
-	rest, err = w.copy(r, nil)
-	return r, rest, err
+	begin, err = tailOffset(f, st.Size(), w.o.Tail)
+	return begin, st.Size(), err
 }
+
+func reader(r io.Reader) *bufio.Reader { return bufio.NewReaderSize(r, 64<<10) }
 
 // copy writes whole records; rest is the beginning of one that has not ended.
 func (w *writer) copy(r *bufio.Reader, rest []byte) ([]byte, error) {

@@ -156,6 +156,29 @@ func add(t *testing.T, path, text string) {
 	}
 }
 
+// grower adds a line to the log for each write it gets, as a busy container does.
+type grower struct {
+	bytes.Buffer
+	grow func()
+}
+
+func (g *grower) Write(b []byte) (int, error) {
+	if g.Len() < 100 {
+		g.grow()
+	}
+	return g.Buffer.Write(b)
+}
+
+func TestReadEndsWhereTheLogEndedWhenItBegan(t *testing.T) {
+	path := logFile(t, "T stdout F one\nT stdout F two\n")
+	out := &grower{grow: func() { add(t, path, "T stdout F later\n") }}
+	o := all
+	o.Tail = 1
+	if err := Read(out, path, o); err != nil || out.String() != "two\n" {
+		t.Errorf("%q, %v; want %q", out.String(), err, "two\n")
+	}
+}
+
 func TestFollow(t *testing.T) {
 	path := logFile(t, "T stdout F one\n")
 	out, ended := newSink(), make(chan struct{})
