@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -54,20 +53,14 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		c := config()
 		c.MaxStreams = 3
-		var running sync.WaitGroup
-		all := answers()
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			running.Add(1)
-			defer running.Done()
-			all.ServeHTTP(w, r)
-		})
+		h := &counted{Handler: answers()}
 		client := &recorded{said: io.MultiReader(strings.NewReader(http2.ClientPreface), bytes.NewReader(said))}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			s := &server{Config: c, conns: map[*conn]struct{}{}}
 			s.serve(context.Background(), client, nil, nil, h)
-			running.Wait()
+			h.wait()
 		}()
 		select {
 		case <-done:

@@ -160,6 +160,24 @@ func (c *composer) send(line string) error {
 	return fmt.Errorf("what is %q?", line)
 }
 
+// counted can wait for the requests its handler is at.
+type counted struct {
+	http.Handler
+	running sync.RWMutex // a sync.WaitGroup would not let one begin meanwhile
+}
+
+func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.running.RLock()
+	defer c.running.RUnlock()
+	c.Handler.ServeHTTP(w, r)
+}
+
+// wait returns when those that have begun have ended.
+func (c *counted) wait() {
+	c.running.Lock()
+	c.running.Unlock()
+}
+
 // peer is a client that speaks in frames.
 type peer struct {
 	testing.TB
@@ -192,21 +210,15 @@ func dial(t testing.TB, c Config, h http.Handler, settings ...http2.Setting) *pe
 func over(t testing.TB, c Config, h http.Handler, near, far net.Conn, settings ...http2.Setting) *peer {
 	t.Helper()
 	p := &peer{TB: t, net: near, done: make(chan struct{}), server: &server{Config: c, conns: map[*conn]struct{}{}}}
-	// Requests end before the test, or their goroutines would speak to another.
-	var running sync.WaitGroup
-	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		running.Add(1)
-		defer running.Done()
-		h.ServeHTTP(w, r)
-	})
+	all := &counted{Handler: h}
 	go func() {
 		defer close(p.done)
-		p.server.serve(context.Background(), far, nil, nil, counted)
+		p.server.serve(context.Background(), far, nil, nil, all)
 	}()
 	t.Cleanup(func() {
 		near.Close()
 		<-p.done
-		running.Wait()
+		all.wait()
 	})
 	_ = near.SetDeadline(time.Now().Add(patience))
 	p.composer = newComposer(near, near)
