@@ -90,14 +90,12 @@ func (q *request) serve() error {
 		defer cancel()
 	}
 	var err error
-	if q.user, err = q.Authenticator.Authenticate(q.r); err != nil {
-		q.metrics.unauthenticated.Add(1)
+	q.user, err = q.Authenticator.Authenticate(q.r)
+	if q.authenticated(err); err != nil {
 		return err
 	}
-	q.metrics.authenticated.Add(1)
-	q.known = q.Clock.Now()
 	if q.r.TLS != nil && len(q.r.TLS.PeerCertificates) > 0 {
-		q.metrics.expiry.seconds(q.r.TLS.PeerCertificates[0].NotAfter.Sub(q.known))
+		q.metrics.expiry.Took(q.r.TLS.PeerCertificates[0].NotAfter.Sub(q.known))
 	}
 	defer q.leave()
 	if err := q.enter(); err != nil {
@@ -174,18 +172,21 @@ func (q *request) authorize() error {
 			return nil
 		}
 	}
-	allowed, reason, err := q.Authorizer.Authorize(q.ctx, a)
-	if err != nil && !allowed {
+	began := q.Clock.Now()
+	may, reason, err := q.Authorizer.Authorize(q.ctx, a)
+	took := q.Clock.Since(began)
+	if err != nil && !may {
+		q.metrics.guards.authorization[undecided].Took(took)
 		if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 			return err
 		}
 		return apierrors.NewInternalError(err)
 	}
-	if !allowed {
-		q.metrics.denied.Add(1)
+	if !may {
+		q.metrics.guards.authorization[noOpinion].Took(took)
 		return auth.Forbidden(a, reason)
 	}
-	q.metrics.allowed.Add(1)
+	q.metrics.guards.authorization[allowed].Took(took)
 	return nil
 }
 
@@ -270,10 +271,12 @@ func (q *request) recover() {
 		return
 	}
 	if p == http.ErrAbortHandler {
+		q.aborted()
 		panic(p)
 	}
 	q.Logger.Error("request handler panicked", "method", q.r.Method, "path", q.r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 	if q.code != 0 {
+		q.aborted()
 		panic(http.ErrAbortHandler) // too late for a Status: cut the answer off
 	}
 	q.fail(apierrors.NewInternalError(errors.New("the request handler panicked")))

@@ -19,11 +19,8 @@ func deprecation(obj runtime.Object) string {
 	major, minor := d.APILifecycleDeprecated()
 	gvk := obj.GetObjectKind().GroupVersionKind()
 	text := fmt.Sprintf("%s %s is deprecated in v%d.%d+", gvk.GroupVersion(), gvk.Kind, major, minor)
-	if r, ok := obj.(interface {
-		APILifecycleRemoved() (major, minor int)
-	}); ok {
-		major, minor := r.APILifecycleRemoved()
-		text += fmt.Sprintf(", unavailable in v%d.%d+", major, minor)
+	if release := removal(obj); release != "" {
+		text += fmt.Sprintf(", unavailable in v%s+", release)
 	}
 	if r, ok := obj.(interface {
 		APILifecycleReplacement() schema.GroupVersionKind
@@ -32,4 +29,17 @@ func deprecation(obj runtime.Object) string {
 		text += fmt.Sprintf("; use %s %s", to.GroupVersion(), to.Kind)
 	}
 	return text
+}
+
+// removal is the release that serves a kind no more, as its Go type states it,
+// or "".
+func removal(obj runtime.Object) string {
+	r, ok := obj.(interface {
+		APILifecycleRemoved() (major, minor int)
+	})
+	if !ok {
+		return ""
+	}
+	major, minor := r.APILifecycleRemoved()
+	return fmt.Sprintf("%d.%d", major, minor)
 }

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"sync"
+	"time"
 
 	"clipper/internal/apiserver/cache"
 
@@ -36,11 +37,36 @@ func (s *Server) guard(ctx context.Context) {
 		if k := s.byName[resource]; k != nil {
 			wg.Go(func() {
 				s.follow(ctx, k, k.cache.Select(metav1.NamespaceDefault, nil, own), func() {
-					if err := s.ensureOwn(ctx); err != nil && ctx.Err() == nil {
+					if err := s.insist(ctx, s.ensureOwn); err != nil && ctx.Err() == nil {
 						s.Logger.Error("service of the API server cannot be restored", "err", err)
 					}
 				})
 			})
+		}
+	}
+}
+
+// How often something is tried again that failed, and after how long at first;
+// then after twice as long each time.
+const (
+	insistTimes = 8
+	insistAfter = 5 * time.Millisecond
+)
+
+// insist repeats what fails, a few times: a Service's deletion is told before its
+// address is free again.
+func (s *Server) insist(ctx context.Context, try func(context.Context) error) error {
+	for n := 0; ; n++ {
+		err := try(ctx)
+		if err == nil || n == insistTimes {
+			return err
+		}
+		t := s.Clock.NewTimer(insistAfter << n)
+		select {
+		case <-t.C():
+		case <-ctx.Done():
+			t.Stop()
+			return err
 		}
 	}
 }
@@ -64,12 +90,12 @@ func (s *Server) followOnce(ctx context.Context, k *kind, sel *cache.Selection, 
 	}
 	defer w.Close()
 	var buf []cache.Delivery
-	for {
+	for first := true; ; first = false { // nothing may be what there is at first
 		var bell <-chan struct{}
 		if buf, bell, err = w.Next(buf[:0]); err != nil {
 			return
 		}
-		if len(buf) > 0 {
+		if first || len(buf) > 0 {
 			changed()
 			clear(buf)
 		}

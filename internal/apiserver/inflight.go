@@ -59,6 +59,7 @@ func (q *request) enter() error {
 		}
 	}
 	seat, waited, err := q.fairness.Enter(q.ctx, &r, q.width(), q.start)
+	q.metrics.guards.fairness.Took(waited)
 	if err != nil {
 		if rejected := (*fairness.Rejected)(nil); errors.As(err, &rejected) {
 			return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)

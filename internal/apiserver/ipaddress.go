@@ -53,7 +53,7 @@ func (a *addresses) record(ip netip.Addr, namespace, name string) error {
 	if e := a.of(ip); e != nil {
 		w.Expect = e.Revision
 	}
-	_, err = a.Store.Apply(context.Background(), w)
+	_, err = a.kind.put(context.Background(), a.Server, w)
 	return err
 }
 
@@ -64,7 +64,7 @@ func (a *addresses) erase(ip netip.Addr) error {
 		return nil
 	}
 	last := e.Object.DeepCopyObject().(store.Versioned)
-	_, err := a.Store.Apply(context.Background(), store.Write{
+	_, err := a.kind.put(context.Background(), a.Server, store.Write{
 		Key: a.kind.row.Key("", ip.String()), Expect: e.Revision, Object: last, Lazy: true,
 	})
 	return err

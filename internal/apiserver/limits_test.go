@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"clipper/internal/apiserver"
 	"clipper/internal/auth"
@@ -18,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/authentication/user"
+	testclock "k8s.io/utils/clock/testing"
 )
 
 // gate lets requests through one by one.
@@ -63,7 +65,8 @@ func (r *raw) post() *http.Response {
 // in: at once, or as soon as one seat is free.
 func TestNoisyClient(t *testing.T) {
 	g := gate{entered: make(chan struct{}), open: make(chan struct{}), heard: make(chan struct{})}
-	c := start(t, func(c *apiserver.Config) { c.Authorizer, c.MaxInflight = g, 60 })
+	clk := testclock.NewFakeClock(time.Now()) // nobody waits too long, however slow the machine
+	c := start(t, func(c *apiserver.Config) { c.Authorizer, c.MaxInflight, c.Clock = g, 60, clk })
 	bob, alice := c.raw(t, "bob", "system:authenticated"), c.raw(t, "alice", "system:authenticated")
 	const (
 		most  = 400
@@ -119,6 +122,7 @@ func TestNoisyClient(t *testing.T) {
 		queued = strings.Contains(body, fmt.Sprintf("apiserver_flowcontrol_current_inqueue_requests{flow_schema=\"global-default\",priority_level=\"global-default\"} %d\n", queue+1))
 	}
 	for tries := 1; ; tries++ {
+		clk.Step(time.Millisecond)
 		g.open <- struct{}{}
 		select {
 		case <-g.entered:

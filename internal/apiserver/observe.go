@@ -1,61 +1,37 @@
 package apiserver
 
 import (
-	"maps"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"clipper/internal/auth"
+	"clipper/internal/measure"
+	"clipper/internal/scheme"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Bounds of histograms, which are upstream's.
 var (
 	secondsBounds = []float64{0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60}
+	serviceBounds = secondsBounds[2:] // of those that objectives are made of
+	listedBounds  = []float64{0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60}
+	bodyBounds    = prometheus.LinearBuckets(50000, 100000, 31)
+	guardBounds   = prometheus.ExponentialBuckets(0.001, 2, 15) // of authentication and authorisation
+	filterBounds  = []float64{0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 5, 10, 15, 30}
 	sizeBounds    = []float64{1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 	eventBounds   = []float64{1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17}
 	expiryBounds  = []float64{0, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000}
 )
 
-// histogram counts without a lock. Its sum is in the smallest unit: nanoseconds
-// or bytes.
-type histogram struct {
-	bounds []float64
-	counts []atomic.Uint64 // one more than bounds
-	sum    atomic.Int64
-}
-
-func newHistogram(bounds []float64) histogram {
-	return histogram{bounds: bounds, counts: make([]atomic.Uint64, len(bounds)+1)}
-}
-
-// bucket is where a value is counted.
-func bucket(bounds []float64, v float64) int {
-	i := 0
-	for i < len(bounds) && v > bounds[i] {
-		i++
-	}
-	return i
-}
-
-func (h *histogram) seconds(d time.Duration) {
-	h.counts[bucket(h.bounds, d.Seconds())].Add(1)
-	h.sum.Add(int64(d))
-}
-
-func (h *histogram) bytes(n int64) {
-	h.counts[bucket(h.bounds, float64(n))].Add(1)
-	h.sum.Add(n)
-}
-
-// stats are the counters of one kind, or of all paths that are no kind's. They
-// are looked up without a lock and made when they are first needed.
+// stats are the counters of one kind, or of all paths that are no kind's.
 type stats struct {
-	mu      sync.Mutex
-	series  atomic.Pointer[map[seriesKey]*series]
-	manners atomic.Pointer[map[mannerKey]*manner]
+	series  measure.Set[seriesKey, series]
+	manners measure.Set[mannerKey, manner]
 
-	events histogram // of watches; without bounds for what is not watched
+	events *measure.Histogram // of watches; nil for what is not watched
 }
 
 // mannerKey is what requests of a kind are told apart by, besides their answers.
@@ -64,8 +40,9 @@ type mannerKey struct{ verb, subresource, scope, dryRun string }
 type manner struct {
 	mannerKey
 	under   atomic.Int64 // way, of those that are long by nature
-	took    histogram
-	answers histogram // sizes
+	took    *measure.Histogram
+	answers *measure.Histogram // sizes
+	listed  *measure.Histogram // until a watch had told what there was
 }
 
 type seriesKey struct {
@@ -79,45 +56,47 @@ type series struct {
 	total  atomic.Uint64
 }
 
-func (s *stats) manner(key mannerKey) *manner {
-	if m := s.manners.Load(); m != nil {
-		if v := (*m)[key]; v != nil {
-			return v
-		}
+func (s *stats) manner(key mannerKey) *manner { return s.manners.Get(key, newManner) }
+
+func newManner(key mannerKey) *manner {
+	m := &manner{mannerKey: key, took: measure.Seconds(secondsBounds), answers: measure.Sizes(sizeBounds)}
+	if key.verb == "WATCH" {
+		m.listed = measure.Seconds(listedBounds)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return put(&s.manners, key, func() *manner {
-		return &manner{mannerKey: key, took: newHistogram(secondsBounds), answers: newHistogram(sizeBounds)}
-	})
+	return m
 }
 
 func (s *stats) of(key seriesKey) *series {
-	if m := s.series.Load(); m != nil {
-		if v := (*m)[key]; v != nil {
-			return v
-		}
-	}
-	m := s.manner(key.mannerKey)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return put(&s.series, key, func() *series { return &series{manner: m, code: key.code} })
+	return s.series.Get(key, func(key seriesKey) *series {
+		return &series{manner: s.manner(key.mannerKey), code: key.code}
+	})
 }
 
-// put adds what is missing to a copy of the map, under the lock of the stats.
-func put[K comparable, V any](p *atomic.Pointer[map[K]*V], key K, make func() *V) *V {
-	old := map[K]*V{}
-	if m := p.Load(); m != nil {
-		old = *m
+// target is what a request is made of, whatever version and form it has there.
+type target struct{ verb, group, resource, subresource string }
+
+func (q *request) target(verb string) target {
+	t := target{verb: verb}
+	if q.kind == nil {
+		t.subresource = pathLabel(q.r.URL.Path)
+		return t
 	}
-	if v := old[key]; v != nil {
-		return v
+	t.group, t.resource = q.kind.row.Group, q.kind.row.Name
+	if q.kind.row.Subresource(q.subresource) != nil {
+		t.subresource = q.subresource
 	}
-	m, v := maps.Clone(old), make()
-	m[key] = v
-	p.Store(&m)
-	return v
+	return t
 }
+
+// cutOff is a target of requests whose answers were cut off.
+type cutOff struct {
+	target
+	version, scope string
+}
+
+func newBodies(target) *measure.Histogram  { return measure.Sizes(bodyBounds) }
+func newService(string) *measure.Histogram { return measure.Seconds(serviceBounds) }
+func newCount[K any](K) *atomic.Uint64     { return new(atomic.Uint64) }
 
 // stats returns what counts the request, and as what.
 func (q *request) stats() (*stats, mannerKey) {
@@ -128,7 +107,7 @@ func (q *request) stats() (*stats, mannerKey) {
 	if q.kind.row.Subresource(q.subresource) != nil {
 		key.subresource = q.subresource // never what a client made up
 	}
-	if q.query.Get("dryRun") == "All" {
+	if q.query.Get("dryRun") == "All" && !q.long() {
 		key.dryRun = "All"
 	}
 	return &q.kind.stats, key
@@ -147,13 +126,31 @@ func (q *request) observe(now time.Time) {
 	st, key := q.stats()
 	s := st.of(seriesKey{key, code})
 	s.total.Add(1)
+	if q.user != nil && q.user.GetName() == auth.APIServer {
+		q.metrics.own.Get(q.target(key.verb), newCount).Add(1)
+	}
 	if q.long() {
 		return
 	}
-	s.manner.took.seconds(now.Sub(q.start))
-	if q.sent > 0 {
-		s.manner.answers.bytes(q.sent)
+	took := now.Sub(q.start)
+	s.manner.took.Took(took)
+	if q.sent > 0 && reads(q.r.Method) {
+		s.manner.answers.Add(q.sent)
 	}
+	switch q.verb {
+	case "create", "update", "patch":
+		q.metrics.validated.Get(validationLabel(q.query["fieldValidation"]), newService).Took(took)
+	}
+}
+
+// aborted counts a request whose answer is cut off.
+func (q *request) aborted() {
+	_, key := q.stats()
+	k := cutOff{target: q.target(key.verb), scope: key.scope}
+	if q.kind != nil {
+		k.version = q.kind.row.Version
+	}
+	q.metrics.cutOff.Get(k, newCount).Add(1)
 }
 
 // begun counts a request that is long by nature; it is over when the returned
@@ -182,6 +179,17 @@ func (q *request) verbLabel() string {
 		}
 	}
 	return methodLabel(q.r.Method)
+}
+
+// validationLabel is how strict a write wants unknown fields to be looked at.
+func validationLabel(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	if _, err := scheme.ParseValidation(values[0]); err != nil || len(values) > 1 {
+		return "invalid"
+	}
+	return values[0]
 }
 
 func methodLabel(method string) string {

@@ -34,13 +34,13 @@ func (q *request) get() error {
 			return err
 		}
 		if fresh = n > 0; fresh {
-			if err := q.cache.WaitFor(q.ctx, n); err != nil {
+			if err := q.kind.cache.WaitFor(q.ctx, n); err != nil {
 				return err
 			}
 		}
 	}
 	if fresh {
-		if err := q.cache.WaitFresh(q.ctx); err != nil {
+		if err := q.kind.cache.WaitFresh(q.ctx); err != nil {
 			return err
 		}
 	}
@@ -230,7 +230,7 @@ func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, erro
 			}
 			return s, t.Start, err
 		}
-		if err := q.cache.WaitFresh(q.ctx); err != nil {
+		if err := q.kind.cache.WaitFresh(q.ctx); err != nil {
 			return nil, "", err
 		}
 		return r.Snapshot(), t.Start, nil
@@ -241,7 +241,7 @@ func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, erro
 	}
 	switch {
 	case o.ResourceVersion == "":
-		err = q.cache.WaitFresh(q.ctx)
+		err = q.kind.cache.WaitFresh(q.ctx)
 	case n > 0 && (o.ResourceVersionMatch == metav1.ResourceVersionMatchExact ||
 		o.ResourceVersionMatch == "" && o.Limit > 0):
 		s, err := r.At(q.ctx, n)
@@ -250,7 +250,7 @@ func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, erro
 		}
 		return s, "", err
 	case n > 0:
-		err = q.cache.WaitFor(q.ctx, n)
+		err = q.kind.cache.WaitFor(q.ctx, n)
 	}
 	if err != nil {
 		return nil, "", err
@@ -275,8 +275,9 @@ func (q *request) find(o *metav1.ListOptions) (p page, err error) {
 	if all && o.Limit == 0 {
 		p.entries = make([]*cache.Entry, 0, s.Len())
 	}
-	more := int64(0)
+	more, seen := int64(0), 0
 	s.Ascend(sel, start, func(e *cache.Entry) bool {
+		seen++
 		switch full := o.Limit > 0 && int64(len(p.entries)) == o.Limit; {
 		case !all && !sel.Matches(e):
 		case !full:
@@ -289,6 +290,7 @@ func (q *request) find(o *metav1.ListOptions) (p page, err error) {
 		}
 		return true
 	})
+	q.kind.cache.Listed(s, sel, seen, len(p.entries))
 	p.meta.ResourceVersion = strconv.FormatInt(s.Revision, 10)
 	if more > 0 {
 		last := p.entries[len(p.entries)-1]

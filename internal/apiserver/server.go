@@ -38,6 +38,7 @@ import (
 	"clipper/internal/apiserver/strategy"
 	"clipper/internal/apiserver/wire"
 	"clipper/internal/auth"
+	"clipper/internal/measure"
 	"clipper/internal/scheme"
 	"clipper/internal/scheme/ownership"
 	"clipper/internal/store"
@@ -258,7 +259,7 @@ func New(c Config) (*Server, error) {
 		k.deprecated = deprecation(row.New())
 		k.encoders = encoders(row, &s.kept)
 		if row.HasVerb("watch") {
-			k.stats.events = newHistogram(eventBounds)
+			k.stats.events = measure.Sizes(eventBounds)
 		}
 		k.partial = partialEncoders(&s.kept)
 		s.kinds[row] = k
@@ -280,7 +281,7 @@ func New(c Config) (*Server, error) {
 	if k := s.byName[schema.GroupResource{Resource: "persistentvolumes"}]; k != nil {
 		k.stamp = stampVolume
 	}
-	s.metrics.registry.MustRegister(s.collector(), s.fairness.Collector())
+	s.metrics.registry.MustRegister(s.collector(), s.cache.Collector(), s.fairness.Collector())
 	s.handler = s.chain()
 	return s, nil
 }
@@ -368,7 +369,7 @@ func (s *Server) Serve(ctx context.Context, config *tls.Config, listeners ...net
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       90 * time.Second,
-		ErrorLog:          slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(handshakes{s.Logger.Handler(), &s.metrics.handshakes}, slog.LevelDebug),
 	}
 	http2.Configure(h, http2.Config{
 		MaxStreams: 1000,

@@ -86,7 +86,7 @@ func (q *request) scale(sub *scheme.Subresource) error {
 		return err
 	}
 	if q.verb == "get" {
-		if err := q.cache.WaitFresh(q.ctx); err != nil {
+		if err := q.kind.cache.WaitFresh(q.ctx); err != nil {
 			return err
 		}
 		e := q.kind.cache.Get(cache.Key(q.scope(), q.name))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/measure"
 	"clipper/internal/scheme"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -133,6 +134,7 @@ func (s *watchStream) run(seconds *int64) error {
 		if s.initialMark {
 			if at := s.w.InitialDone(); at > 0 {
 				s.initialMark = false
+				s.listed()
 				if ferr := s.bookmark(at, true); ferr != nil {
 					return s.fail(ferr)
 				}
@@ -175,6 +177,14 @@ func (s *watchStream) run(seconds *int64) error {
 		case <-s.ctx.Done():
 			return nil
 		}
+	}
+}
+
+// listed counts how long it took to tell what there was.
+func (s *watchStream) listed() {
+	st, key := s.stats()
+	if m := st.manner(key); m.listed != nil {
+		m.listed.Took(s.Clock.Since(s.start))
 	}
 }
 
@@ -223,7 +233,7 @@ func (s *watchStream) event(d *cache.Delivery) error {
 }
 
 func (s *watchStream) frame(t watch.EventType, object []byte) {
-	s.events[bucket(eventBounds, float64(len(object)))]++
+	s.events[measure.Bucket(eventBounds, float64(len(object)))]++
 	s.bytes += len(object)
 	if s.room == nil {
 		s.room = small.Get().(*[]byte)
@@ -239,13 +249,7 @@ func (s *watchStream) frame(t watch.EventType, object []byte) {
 // count tells the metrics of the events that were gathered since it was last
 // called, so that all watches do not meet there at every event.
 func (s *watchStream) count() {
-	h := &s.kind.stats.events
-	for i, n := range s.events {
-		if n > 0 {
-			h.counts[i].Add(n)
-		}
-	}
-	h.sum.Add(int64(s.bytes))
+	s.kind.stats.events.AddMany(s.events[:], int64(s.bytes))
 	s.events, s.bytes = [9]uint64{}, 0
 }
 

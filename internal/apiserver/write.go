@@ -306,7 +306,15 @@ func (w *write) apply(sw store.Write) (int64, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return w.Store.Apply(context.WithoutCancel(w.ctx), sw)
+	return w.kind.put(context.WithoutCancel(w.ctx), w.Server, sw)
+}
+
+// put asks the store for a write.
+func (k *kind) put(ctx context.Context, s *Server, sw store.Write) (int64, error) {
+	began := s.Clock.Now()
+	revision, err := s.Store.Apply(ctx, sw)
+	k.cache.Requests.Count(sw.Operation(), s.Clock.Since(began), err)
+	return revision, err
 }
 
 // remove deletes an object at the expected revision. last, which is nobody

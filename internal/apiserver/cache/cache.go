@@ -190,9 +190,20 @@ func (c *Cache) WaitFresh(ctx context.Context) error {
 // WaitFor returns once the cache holds the revision, or after three seconds
 // with upstream's "Too large resource version".
 func (c *Cache) WaitFor(ctx context.Context, revision int64) error {
+	_, err := c.waitFor(ctx, revision)
+	return err
+}
+
+func (c *Cache) waitFor(ctx context.Context, revision int64) (time.Duration, error) {
 	if c.revision.Load() >= revision {
-		return nil
+		return 0, nil
 	}
+	began := c.clock.Now()
+	err := c.wait(ctx, revision)
+	return c.clock.Since(began), err
+}
+
+func (c *Cache) wait(ctx context.Context, revision int64) error {
 	w := &waiter{revision, make(chan struct{})}
 	c.waitMu.Lock()
 	if c.revision.Load() >= revision {
@@ -252,6 +263,9 @@ func (c *Cache) load(ctx context.Context) (int64, error) {
 			e, err := r.entry(it)
 			if err != nil {
 				c.log.Error("stored object cannot be read", "key", it.Key, "err", err)
+				r.mu.Lock()
+				r.unreadable++
+				r.mu.Unlock()
 				continue
 			}
 			fresh[r] = append(fresh[r], e)
@@ -307,6 +321,7 @@ func (c *Cache) sink(events []store.Event) {
 		}
 		if err := r.apply(ev); err != nil {
 			c.log.Error("stored object cannot be read", "key", ev.Key, "err", err)
+			r.unreadable++
 		}
 	}
 	if held != nil {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clipper/internal/measure"
 	"clipper/internal/scheme"
 	"clipper/internal/store"
 
@@ -51,6 +52,8 @@ type Resource struct {
 
 	snap atomic.Pointer[Snapshot]
 	kept []keptSnapshot
+
+	counts
 }
 
 func newResource(c *Cache, row *scheme.Resource, indexed string) *Resource {
@@ -58,6 +61,7 @@ func newResource(c *Cache, row *scheme.Resource, indexed string) *Resource {
 		row: row, cache: c, prefix: row.Key("", ""), indexed: indexed,
 		all: &feed{}, feeds: map[string]*feed{},
 	}
+	r.waits = measure.Seconds(waitBounds)
 	r.plant()
 	return r
 }
@@ -102,7 +106,10 @@ func (r *Resource) reset(entries []*Entry, revision int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.plant()
+	r.loads++
+	r.bytes = 0
 	for _, e := range entries {
+		r.bytes += int64(e.Size)
 		r.tree.ReplaceOrInsert(item{e.Key, e})
 		if r.index != nil {
 			r.index.ReplaceOrInsert(item{indexKey(e), e})
@@ -130,6 +137,7 @@ func (r *Resource) endWatchers() {
 
 // apply makes one write part of the state; mu is held.
 func (r *Resource) apply(se *store.Event) error {
+	r.received++
 	if se.Revision <= r.last {
 		return nil // the load saw it already
 	}
@@ -155,6 +163,7 @@ func (r *Resource) apply(se *store.Event) error {
 			ev.entry = e
 		}
 		r.tree.Delete(old)
+		r.bytes -= int64(old.entry.Size)
 		if r.index != nil {
 			r.index.Delete(item{key: indexKey(old.entry)})
 		}
@@ -164,8 +173,11 @@ func (r *Resource) apply(se *store.Event) error {
 			return err
 		}
 		ev.Type, ev.entry = watch.Modified, e
+		r.bytes += int64(e.Size)
 		if old.entry == nil {
 			ev.Type = watch.Added
+		} else {
+			r.bytes -= int64(old.entry.Size)
 		}
 		r.tree.ReplaceOrInsert(item{key, e})
 		if r.index != nil {
@@ -184,8 +196,13 @@ func (r *Resource) apply(se *store.Event) error {
 // publish appends the event to every feed it belongs to.
 func (r *Resource) publish(ev *Event) {
 	ev.at = r.cache.clock.Now()
+	r.dispatched++
+	room := len(r.all.ring)
 	if low := r.all.push(ev); low > 0 {
 		r.low = low
+	}
+	if len(r.all.ring) > room {
+		r.grown++
 	}
 	if r.all.next-r.all.first > minEvents {
 		r.cache.trimLater()
@@ -247,7 +264,11 @@ func (r *Resource) wake(f *feed, now time.Time) {
 func (r *Resource) trim(now time.Time) (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	room := len(r.all.ring)
 	dropped, more := r.all.trim(now.Add(-maxAge))
+	if len(r.all.ring) < room {
+		r.shrunk++
+	}
 	r.low = max(r.low, dropped)
 	for _, f := range r.feeds {
 		_, m := f.trim(now.Add(-maxAge))
@@ -263,6 +284,7 @@ type Snapshot struct {
 	Revision    int64
 	tree, index *tree
 	last        int64
+	past        bool // it was read out of the store
 }
 
 // Snapshot returns the newest state.
@@ -330,7 +352,7 @@ func (r *Resource) Keep(s *Snapshot) {
 // resources at once, though one of them may not have changed since: clients
 // learn of it by the same rule everywhere. Errors: Expired, TooLarge.
 func (r *Resource) At(ctx context.Context, revision int64) (*Snapshot, error) {
-	if err := r.cache.WaitFor(ctx, revision); err != nil {
+	if err := r.WaitFor(ctx, revision); err != nil {
 		return nil, err
 	}
 	if revision < r.cache.Revision() {
@@ -358,11 +380,15 @@ func (r *Resource) At(ctx context.Context, revision int64) (*Snapshot, error) {
 
 // read makes a snapshot of what the store remembers.
 func (r *Resource) read(ctx context.Context, revision int64) (*Snapshot, error) {
+	began := r.cache.clock.Now()
 	p, err := r.cache.store.List(ctx, store.Range{Prefix: r.prefix, Revision: revision})
+	r.Requests.Count(store.OpList, r.cache.clock.Since(began), err)
 	if err != nil {
 		return nil, storeError(err, revision)
 	}
-	s := &Snapshot{Revision: revision, last: revision, tree: btree.NewG(degree, less)}
+	r.past.Add(1)
+	r.pastRead.Add(uint64(len(p.Items)))
+	s := &Snapshot{Revision: revision, last: revision, past: true, tree: btree.NewG(degree, less)}
 	if r.indexed != "" {
 		s.index = btree.NewG(degree, less)
 	}

@@ -122,7 +122,9 @@ func (w *Watcher) Next(buf []Delivery) ([]Delivery, <-chan struct{}, error) {
 	n := len(buf)
 	if w.snapshot != nil {
 		// Where that ends is told by itself: what comes after is no part of it.
-		if buf = w.state(buf); len(buf) > n || w.snapshot == nil {
+		buf = w.state(buf)
+		w.r.initial.Add(uint64(len(buf) - n))
+		if len(buf) > n || w.snapshot == nil {
 			return buf, nil, nil
 		}
 	}
@@ -130,6 +132,7 @@ func (w *Watcher) Next(buf []Delivery) ([]Delivery, <-chan struct{}, error) {
 		if len(w.backlog) > 0 {
 			k := min(len(w.backlog), batchEvents)
 			buf = w.filter(buf, w.backlog[:k])
+			w.r.initial.Add(uint64(len(buf) - n))
 			if w.backlog = w.backlog[k:]; len(w.backlog) == 0 {
 				w.backlog = nil
 			}
@@ -156,6 +159,9 @@ func (w *Watcher) take() (<-chan struct{}, error) {
 	defer w.r.mu.Unlock()
 	f := w.feed
 	if w.epoch != w.r.epoch || w.pos < f.first {
+		if w.epoch == w.r.epoch {
+			w.r.expired++
+		}
 		return nil, Expired(w.seen, w.r.low)
 	}
 	if w.pos == f.next {

@@ -50,6 +50,7 @@ type Dispatcher struct {
 	pool     int      // seats that levels lend
 	used     int      // of these
 	waiting  int      // requests in queues of all levels
+	writes   int      // of these
 }
 
 // New returns a Dispatcher with the default configuration.
@@ -120,7 +121,7 @@ func (d *Dispatcher) Apply(schemas []*flowcontrolv1.FlowSchema, levels []*flowco
 		if was := counted[f.name]; was != nil && was.level == l {
 			f.counters = was.counters
 		} else {
-			f.counters = new(counters)
+			f.counters = newCounters()
 		}
 		if d.flows = append(d.flows, f); f.name == CatchAll {
 			d.catchAll = f
@@ -135,9 +136,7 @@ func (d *Dispatcher) scatter(l *level, queues []queue) {
 		for _, w := range queues[i].waiters {
 			w.told <- again
 			l.waiting--
-			d.waiting--
-			w.flow.waiting--
-			w.flow.waitingSeats -= w.seats
+			d.queued(w, -1)
 		}
 		queues[i].waiters = nil
 	}
@@ -210,33 +209,64 @@ func (d *Dispatcher) enter(r *Request, seats int, now time.Time) (Seat, *waiter,
 	l := f.level
 	if l.exempt {
 		l.take(f, nil, seats, now)
-		f.waits.observe(0)
+		f.width.Add(int64(seats))
+		f.waits.Took(0)
 		return Seat{d, f, nil, seats, now}, nil, nil
 	}
 	seats = l.width(min(seats, MaxSeats))
+	f.width.Add(int64(seats))
 	var q *queue
 	if len(l.queues) > 0 {
 		q = l.deal(d.hash(f, r))
 	}
+	if l.waiting == 0 {
+		if d.fits(l, seats) {
+			d.give(l, f, q, seats, now)
+			f.waits.Took(0)
+			return Seat{d, f, q, seats, now}, nil, nil
+		}
+		f.unfit++
+	}
 	switch {
-	case l.waiting == 0 && d.fits(l, seats):
-		d.give(l, f, q, seats, now)
-		f.waits.observe(0)
-		return Seat{d, f, q, seats, now}, nil, nil
 	case q == nil:
-		f.reject(errLimit)
+		f.reject(errLimit, 0)
 		return Seat{}, nil, errLimit
 	case len(q.waiters) >= l.length:
-		f.reject(errFull)
+		f.reject(errFull, 0)
 		return Seat{}, nil, errFull
 	}
-	w := &waiter{flow: f, queue: q, seats: seats, came: now, told: make(chan verdict, 1)}
+	w := &waiter{flow: f, queue: q, seats: seats, writes: !reads(r.Verb), came: now, told: make(chan verdict, 1)}
 	l.push(w)
-	d.waiting++
-	f.waiting++
-	f.waitingSeats += seats
+	d.queued(w, 1)
+	f.lengths.Add(int64(len(q.waiters)))
 	d.dispatch(now) // it may be its turn, where a wider one does not fit
 	return Seat{}, w, nil
+}
+
+// queued counts a request that came to a queue (1), or left it (-1).
+func (d *Dispatcher) queued(w *waiter, n int) {
+	d.waiting += n
+	if w.writes {
+		d.writes += n
+	}
+	w.flow.waiting += n
+	w.flow.waitingSeats += n * w.seats
+}
+
+// reads tells whether a verb changes nothing.
+func reads(verb string) bool {
+	switch verb {
+	case "get", "list", "watch", "head", "options":
+		return true
+	}
+	return false
+}
+
+// Waiting returns how many requests stand in queues, reads and writes.
+func (d *Dispatcher) Waiting() (reads, writes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.waiting - d.writes, d.writes
 }
 
 func (d *Dispatcher) classify(r *Request) *flow {
@@ -280,18 +310,17 @@ func (d *Dispatcher) wait(ctx context.Context, w *waiter) (verdict, error) {
 		return v, nil
 	default:
 	}
-	f := w.flow
+	f, now := w.flow, d.config.Clock.Now()
 	f.level.drop(w)
-	d.waiting--
-	f.waiting--
-	f.waitingSeats -= w.seats
+	d.queued(w, -1)
 	if err == errTimeout {
-		f.reject(errTimeout)
+		f.reject(errTimeout, now.Sub(w.came))
 	} else {
 		f.cancelled++
+		f.refused.Took(now.Sub(w.came))
 	}
 	// Who was behind a wide one may fit now.
-	d.dispatch(d.config.Clock.Now())
+	d.dispatch(now)
 	return admitted, err
 }
 
@@ -321,7 +350,8 @@ func (d *Dispatcher) dispatch(now time.Time) {
 			if l.waiting == 0 || best != nil && l.usage() >= best.usage() {
 				continue
 			}
-			if !d.fits(l, l.width(l.next(now).waiters[0].seats)) {
+			if w := l.next(now).waiters[0]; !d.fits(l, l.width(w.seats)) {
+				w.flow.unfit++
 				owed = owed || l.executing < l.nominal
 				continue
 			}
@@ -332,15 +362,13 @@ func (d *Dispatcher) dispatch(now time.Time) {
 		}
 		q := best.next(now)
 		w := q.waiters[0]
-		w.flow.waitingSeats -= w.seats
+		d.queued(w, -1)
 		w.seats = best.width(w.seats)
 		d.give(best, w.flow, q, w.seats, now)
 		best.drop(w)
 		best.turn++
 		q.turn = best.turn
-		d.waiting--
-		w.flow.waiting--
-		w.flow.waits.observe(now.Sub(w.came))
+		w.flow.waits.Took(now.Sub(w.came))
 		w.told <- admitted
 	}
 }
@@ -352,7 +380,7 @@ func (s *Seat) Release(now time.Time) {
 	d.used -= l.pooled()
 	l.give(s.flow, s.queue, s.seats, s.began, now)
 	d.used += l.pooled()
-	s.flow.took.observe(now.Sub(s.began))
+	s.flow.took.Took(now.Sub(s.began))
 	if d.waiting > 0 {
 		d.dispatch(now)
 	}

@@ -119,7 +119,9 @@ type waiter struct {
 	flow  *flow
 	queue *queue
 	seats int
-	came  time.Time
+	// writes tells that it is no read.
+	writes bool
+	came   time.Time
 	// told gets the verdict, once.
 	told chan verdict
 }
