@@ -156,7 +156,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 // hostnames judges what says what a pod is called inside.
 func hostnames(e *problems, s *corev1.PodSpec, at *field.Path) {
 	o := s.HostnameOverride
-	if o == nil || *o == "" {
+	if o == nil {
 		return
 	}
 	e.check(at, "hostnameOverride", *o, dnsSubdomain)
