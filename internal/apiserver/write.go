@@ -229,6 +229,7 @@ func (w *write) tryCreate(obj runtime.Object) (*cache.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.name = m.GetName() // some kinds' strategies name what nobody named
 	if w.dryRun {
 		finish(admission.ErrDryRun)
 		if w.kind.cache.Get(w.key()) != nil {

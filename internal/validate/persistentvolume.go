@@ -78,7 +78,7 @@ func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
 		if !set {
 			return false
 		}
-		if n++; n > 1 {
+		if n++; n > 1 && name != "flexVolume" {
 			e.forbidden(specPath.Child(name), "may not specify more than 1 volume type")
 		}
 		return n == 1

@@ -82,7 +82,6 @@ func podTemplate(e *problems, t *corev1.PodTemplateSpec, at *field.Path) {
 func templateMeta(e *problems, m *metav1.ObjectMeta, at *field.Path) {
 	e.all(metavalidation.ValidateLabels(m.Labels, at.Child("labels")))
 	e.all(apivalidation.ValidateAnnotations(m.Annotations, at.Child("annotations")))
-	e.all(apivalidation.ValidateFinalizers(m.Finalizers, at.Child("finalizers")))
 }
 
 func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {

@@ -2,11 +2,13 @@ package validate
 
 import (
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 )
 
 var budgetRules = &rules{ // never changed
 	create: rule(budget),
+	name:   path.ValidatePathSegmentName,
 	update: same(budget),
 	subresources: subresources{
 		"status": same(func(e *problems, b *policyv1.PodDisruptionBudget) {
