@@ -123,7 +123,7 @@ func (q *request) update(subresource string) error {
 func (q *request) named(obj runtime.Object) error {
 	m := obj.(metav1.Object)
 	if m.GetName() == "" {
-		m.SetName(q.name)
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", q.name))
 	} else if m.GetName() != q.name {
 		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", m.GetName(), q.name))
 	}
@@ -134,7 +134,7 @@ func (q *request) named(obj runtime.Object) error {
 	if m.GetNamespace() == "" {
 		m.SetNamespace(q.namespace)
 	} else if m.GetNamespace() != q.namespace {
-		return apierrors.NewBadRequest(fmt.Sprintf("the namespace of the object (%s) does not match the namespace on the request (%s)", m.GetNamespace(), q.namespace))
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 )
@@ -104,10 +105,11 @@ func TestErrors(t *testing.T) {
 		{"POST", maps, strings.Replace(aMap, "name\":\"m", "namespace\":\"other\",\"name\":\"m", 1), js, 400, "BadRequest",
 			"the namespace of the provided object does not match the namespace sent on the request"},
 		{"PUT", maps + "/other", aMap, js, 400, "BadRequest", "the name of the object (m) does not match the name on the URL (other)"},
+		{"PUT", maps + "/m", `{"metadata":{}}`, js, 400, "BadRequest", "the name of the object (m based on URL) was undeterminable: name must be provided"},
 		{"PUT", maps + "/m", aMap, js, 404, "NotFound", `configmaps "m" not found`},
 		{"POST", maps, `{"metadata":{}}`, js, 422, "Invalid", `ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required`},
-		{"POST", maps, `{"metadata":{"name":"a/b"}}`, js, 422, "Invalid", `ConfigMap "a/b" is invalid: metadata.name: Invalid value: "a/b": may not contain '/'`},
-		{"POST", maps, strings.Replace(aMap, "name\":\"m", "resourceVersion\":\"7\",\"name\":\"m", 1), js, 400, "BadRequest",
+		{"POST", maps, `{"metadata":{"name":"a/b"}}`, js, 422, "Invalid", `ConfigMap "a/b" is invalid: metadata.name: Invalid value: "a/b": ` + validation.IsDNS1123Subdomain("a/b")[0]},
+		{"POST", maps, strings.Replace(aMap, "name\":\"m", "resourceVersion\":\"7\",\"name\":\"m", 1), js, 500, "",
 			"resourceVersion should not be set on objects to be created"},
 		{"POST", maps + "?fieldValidation=Strict", strings.Replace(aMap, `"data"`, `"dada"`, 1), js, 400, "BadRequest",
 			`ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "dada"`},

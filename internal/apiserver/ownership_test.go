@@ -233,26 +233,27 @@ func TestOwnershipOfVersions(t *testing.T) {
 	c := start(t)
 	ctx := t.Context()
 	k := c.admin(runtime.ContentTypeJSON)
-	e, err := k.CoreV1().Events("default").Create(ctx, &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: "e"}, Message: "note", Reason: "Did", Type: "Normal",
-		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "p", Namespace: "default"},
-	}, metav1.CreateOptions{FieldManager: "old"})
-	if err != nil || !strings.Contains(owners(time.Time{}, e), "f:message:{}") {
+	e, err := k.EventsV1().Events("default").Create(ctx, &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: "e"}, Note: "note", Reason: "Did", Type: "Normal", Action: "Doing",
+		EventTime: metav1.NewMicroTime(time.Unix(1, 0)), ReportingController: "c", ReportingInstance: "i",
+		Regarding: corev1.ObjectReference{Kind: "Pod", Name: "p", Namespace: "default"},
+	}, metav1.CreateOptions{FieldManager: "new"})
+	if err != nil || !strings.Contains(owners(time.Time{}, e), "f:note:{}") {
 		t.Fatal(e, err)
 	}
-	n, err := k.EventsV1().Events("default").Patch(ctx, "e", types.MergePatchType, []byte(`{"note":"other"}`), metav1.PatchOptions{FieldManager: "new"})
+	n, err := k.CoreV1().Events("default").Patch(ctx, "e", types.MergePatchType, []byte(`{"message":"other"}`), metav1.PatchOptions{FieldManager: "old"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range n.ManagedFields {
 		fields := string(entry.FieldsV1.Raw)
 		switch entry.APIVersion {
-		case "v1":
-			if strings.Contains(fields, "f:message") {
+		case eventsv1.SchemeGroupVersion.String():
+			if strings.Contains(fields, "f:note") {
 				t.Errorf("%s still owns %s", entry.Manager, fields)
 			}
-		case eventsv1.SchemeGroupVersion.String():
-			if fields != `{"f:note":{}}` || entry.Manager != "new" {
+		case "v1":
+			if fields != `{"f:message":{}}` || entry.Manager != "old" {
 				t.Errorf("%s owns %s", entry.Manager, fields)
 			}
 		}

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"clipper/internal/admission"
@@ -12,6 +13,7 @@ import (
 	"clipper/internal/store"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -146,15 +148,13 @@ func (w *write) prepare(obj, old runtime.Object) {
 }
 
 func (w *write) validate(obj, old runtime.Object) error {
-	if w.Validator == nil {
-		return nil
-	}
 	row := w.kind.row
 	var (
 		errs     field.ErrorList
 		warnings []string
 	)
 	switch {
+	case w.Validator == nil:
 	case old == nil:
 		errs, warnings = w.Validator.Create(row, obj)
 	case w.subresource == "" || w.subresource == "scale":
@@ -163,6 +163,9 @@ func (w *write) validate(obj, old runtime.Object) error {
 		errs, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
 	}
 	w.warn(warnings...)
+	if len(errs) == 0 && old == nil { // no kind's rules let pass what could not be part of a path
+		errs = apivalidation.ValidateObjectMetaAccessor(obj.(metav1.Object), row.Namespaced, path.ValidatePathSegmentName, field.NewPath("metadata"))
+	}
 	if len(errs) == 0 {
 		return nil
 	}
@@ -207,8 +210,8 @@ func (w *write) begin(m metav1.Object) error {
 	} else if m.GetNamespace() != "" {
 		m.SetNamespace("")
 	}
-	if v := m.GetResourceVersion(); v != "" && v != "0" {
-		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	if v := m.GetResourceVersion(); v != "" && v != "0" && !w.dryRun {
+		return errors.New("resourceVersion should not be set on objects to be created")
 	}
 	m.SetResourceVersion("")
 	m.SetUID(w.uid())
@@ -221,14 +224,12 @@ func (w *write) begin(m metav1.Object) error {
 
 func (w *write) tryCreate(obj runtime.Object) (*cache.Entry, error) {
 	m := obj.(metav1.Object)
-	if err := w.checkName(m); err != nil {
-		return nil, err
-	}
 	w.name = m.GetName()
 	finish, err := w.gate(admission.Create, obj, nil)
 	if err != nil {
 		return nil, err
 	}
+	w.name = m.GetName() // some kinds' strategies name what nobody named
 	if w.dryRun {
 		finish(admission.ErrDryRun)
 		if w.kind.cache.Get(w.key()) != nil {
@@ -242,32 +243,6 @@ func (w *write) tryCreate(obj runtime.Object) (*cache.Entry, error) {
 	}
 	finish(err)
 	return e, err
-}
-
-// checkName refuses what could not be part of a path.
-func (w *write) checkName(m metav1.Object) error {
-	var errs field.ErrorList
-	at := field.NewPath("metadata")
-	if m.GetName() == "" {
-		errs = append(errs, field.Required(at.Child("name"), "name or generateName is required"))
-	} else {
-		for _, text := range path.IsValidPathSegmentName(m.GetName()) {
-			errs = append(errs, field.Invalid(at.Child("name"), m.GetName(), text))
-		}
-	}
-	if w.kind.row.Namespaced {
-		if m.GetNamespace() == "" {
-			errs = append(errs, field.Required(at.Child("namespace"), ""))
-		} else {
-			for _, text := range path.IsValidPathSegmentName(m.GetNamespace()) {
-				errs = append(errs, field.Invalid(at.Child("namespace"), m.GetNamespace(), text))
-			}
-		}
-	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), m.GetName(), errs)
 }
 
 // put stores an object whose key is at the expected revision (0: not there).
@@ -373,8 +348,12 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 				})
 			}
 		} else if v != old.Meta().GetResourceVersion() {
+			n, err := strconv.ParseUint(v, 10, 63)
+			if err != nil {
+				return nil, false, err
+			}
 			// Another server may have told the client more than this one knows.
-			if n, err := revision(v); err == nil && n > w.cache.Revision() && w.cache.WaitFor(w.ctx, n) == nil {
+			if n := int64(n); n > w.cache.Revision() && w.cache.WaitFor(w.ctx, n) == nil {
 				continue
 			}
 			return nil, false, conflict(w.kind.row.GroupResource(), w.name)
@@ -415,12 +394,9 @@ func (w *write) tryUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, e
 
 // keepMeta restores what no update changes.
 func keepMeta(m, was metav1.Object) {
-	m.SetSelfLink("")
 	m.SetGeneration(was.GetGeneration())
 	m.SetResourceVersion(was.GetResourceVersion())
-	if t := m.GetCreationTimestamp(); t.IsZero() {
-		m.SetCreationTimestamp(was.GetCreationTimestamp())
-	}
+	m.SetCreationTimestamp(was.GetCreationTimestamp())
 	// A deletion is neither begun nor called off by an update; what tries to
 	// change it is told so by validation.
 	if m.GetDeletionTimestamp() == nil {

@@ -66,13 +66,38 @@ func defaultHTTPGet(g *corev1.HTTPGetAction) {
 // pullPolicy is Always for an image whose tag is, or is left to be, latest. An
 // image named by its digest cannot change.
 func pullPolicy(image string) corev1.PullPolicy {
-	if image == "" || strings.Contains(image, "@") && !strings.HasSuffix(tag(image), "latest") {
+	if !named(image) || strings.Contains(image, "@") && !strings.HasSuffix(tag(image), "latest") {
 		return corev1.PullIfNotPresent
 	}
 	if t := tag(image); t == "" || t == "latest" {
 		return corev1.PullAlways
 	}
 	return corev1.PullIfNotPresent
+}
+
+// named tells whether an image's name is one: whose parts, but for the registry,
+// are of lower case letters, digits and what joins them.
+func named(image string) bool {
+	image, _, _ = strings.Cut(image, "@")
+	registry, rest, found := strings.Cut(image, "/")
+	if !found || !strings.ContainsAny(registry, ".:") && registry != "localhost" && registry == strings.ToLower(registry) {
+		rest = image
+	}
+	if end := strings.LastIndexByte(rest, ':'); end >= 0 {
+		if end == len(rest)-1 || strings.IndexByte(rest[end:], '/') >= 0 {
+			return false
+		}
+		rest = rest[:end]
+	}
+	if len(image) > 255 {
+		return false
+	}
+	for part := range strings.SplitSeq(rest, "/") {
+		if part == "" || strings.Trim(part, "._-") != part || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789._-") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // tag is what follows the colon of an image's last path element.

@@ -3,6 +3,7 @@ package scheme
 import storagev1 "k8s.io/api/storage/v1"
 
 func defaultCSIDriver(d *storagev1.CSIDriver) {
+	d.Spec.PreventPodSchedulingIfMissing = nil // its feature is off
 	s := &d.Spec
 	point(&s.AttachRequired, true)
 	point(&s.PodInfoOnMount, false)

@@ -1,7 +1,6 @@
 package scheme
 
 import (
-	"maps"
 	"math"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -34,7 +33,7 @@ func defaultJob(j *batchv1.Job) {
 	}
 	point(&s.PodReplacementPolicy, batchv1.TerminatingOrFailed)
 	if len(j.Labels) == 0 && len(s.Template.Labels) > 0 {
-		j.Labels = maps.Clone(s.Template.Labels)
+		j.Labels = s.Template.Labels // the very map: labels that the pods get later are the Job's too
 	}
 	defaultPodSpec(&s.Template.Spec)
 }

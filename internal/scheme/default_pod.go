@@ -49,6 +49,7 @@ func defaultPodResources(p *corev1.Pod) {
 
 // defaultPodSpec is what pods and templates of pods have in common.
 func defaultPodSpec(s *corev1.PodSpec) {
+	s.SchedulingGroup = nil // its feature is off
 	fill(&s.RestartPolicy, corev1.RestartPolicyAlways)
 	fill(&s.DNSPolicy, corev1.DNSClusterFirst)
 	fill(&s.SchedulerName, corev1.DefaultSchedulerName)

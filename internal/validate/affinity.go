@@ -186,7 +186,9 @@ func topologySpread(e *problems, list []corev1.TopologySpreadConstraint, at *fie
 		if c.MaxSkew <= 0 {
 			e.invalid(at.Child("maxSkew"), c.MaxSkew, "must be greater than zero")
 		}
-		topologyKey(e, c.TopologyKey, at)
+		if c.TopologyKey == "" {
+			e.required(at.Child("topologyKey"), "can not be empty")
+		}
 		oneOf(e, at, "whenUnsatisfiable", c.WhenUnsatisfiable, corev1.DoNotSchedule, corev1.ScheduleAnyway)
 		if slices.ContainsFunc(list[i+1:], func(o corev1.TopologySpreadConstraint) bool {
 			return o.TopologyKey == c.TopologyKey && o.WhenUnsatisfiable == c.WhenUnsatisfiable

@@ -12,7 +12,12 @@ import (
 var apiServiceRules = &rules{ // never changed
 	create: rule(apiService),
 	update: same(apiService),
-	name:   path.ValidatePathSegmentName,
+	subresources: subresources{"status": same(func(e *problems, s *apiregistrationv1.APIService) {
+		for i, c := range s.Status.Conditions {
+			oneOf(e, statusPath.Child("conditions").Index(i), "status", c.Status, apiregistrationv1.ConditionFalse, apiregistrationv1.ConditionTrue, apiregistrationv1.ConditionUnknown)
+		}
+	})},
+	name: path.ValidatePathSegmentName,
 }
 
 func apiService(e *problems, s *apiregistrationv1.APIService) {

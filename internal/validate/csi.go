@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -10,6 +11,9 @@ import (
 
 // longestDriver is how long a CSI driver's name may be, after CSI's own rule.
 const longestDriver = 63
+
+// shortestAllocatable is how often, in seconds, a driver may be asked what a node can take.
+const shortestAllocatable = 10
 
 func csiDriverName(e *problems, name string, at *field.Path, child string) {
 	if !e.given(at, child, name) {
@@ -57,6 +61,12 @@ func csiDriver(e *problems, d *storagev1.CSIDriver) {
 			tokenLife(e, t.ExpirationSeconds, at)
 		}
 	}
+	if n := d.Spec.NodeAllocatableUpdatePeriodSeconds; n != nil && *n < shortestAllocatable {
+		e.invalid(specPath.Child("nodeAllocatableUpdatePeriodSeconds"), *n, fmt.Sprintf("must be greater than or equal to %d seconds", shortestAllocatable))
+	}
+	if s := d.Spec.ServiceAccountTokenInSecrets; s != nil && len(d.Spec.TokenRequests) == 0 {
+		e.invalid(specPath.Child("serviceAccountTokenInSecrets"), *s, "serviceAccountTokenInSecrets is set but no tokenRequests are specified")
+	}
 	for _, m := range d.Spec.VolumeLifecycleModes {
 		if m != storagev1.VolumeLifecyclePersistent && m != storagev1.VolumeLifecycleEphemeral {
 			e.add(field.NotSupported(specPath.Child("volumeLifecycleModes"), m,
@@ -77,7 +87,7 @@ var csiNodeRules = &rules{ // never changed
 		csiNode(e, n)
 		for _, d := range n.Spec.Drivers {
 			for _, o := range old.Spec.Drivers {
-				if o.Name == d.Name && o.NodeID != d.NodeID {
+				if o.Name == d.Name && (o.NodeID != d.NodeID || !slices.Equal(o.TopologyKeys, d.TopologyKeys)) {
 					e.immutable(specPath, "drivers", n.Spec.Drivers, false)
 				}
 			}

@@ -2,7 +2,6 @@ package validate
 
 import (
 	storagev1 "k8s.io/api/storage/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -17,13 +16,8 @@ func csiStorageCapacity(e *problems, c *storagev1.CSIStorageCapacity) {
 		e.all(unversioned.ValidateLabelSelector(s, unversioned.LabelSelectorValidationOptions{}, field.NewPath("nodeTopology")))
 	}
 	e.check(nil, "storageClassName", c.StorageClassName, dnsSubdomain)
-	for _, q := range []struct {
-		name  string
-		value *resource.Quantity
-	}{{"capacity", c.Capacity}, {"maximumVolumeSize", c.MaximumVolumeSize}} {
-		if q.value != nil && q.value.Sign() < 0 {
-			e.invalid(field.NewPath(q.name), q.value.String(), "must be greater than or equal to 0")
-		}
+	if q := c.Capacity; q != nil && q.Sign() < 0 {
+		e.invalid(field.NewPath("capacity"), q.String(), "must be greater than or equal to 0")
 	}
 }
 

@@ -78,6 +78,9 @@ func deploymentStatus(e *problems, d, old *appsv1.Deployment) {
 	e.notNegative(statusPath, "readyReplicas", int64(s.ReadyReplicas))
 	e.notNegative(statusPath, "availableReplicas", int64(s.AvailableReplicas))
 	e.notNegative(statusPath, "unavailableReplicas", int64(s.UnavailableReplicas))
+	if n := s.TerminatingReplicas; n != nil {
+		e.notNegative(statusPath, "terminatingReplicas", int64(*n))
+	}
 	const text = "cannot be greater than status.replicas"
 	atMost(e, "updatedReplicas", s.UpdatedReplicas, s.Replicas, text)
 	atMost(e, "readyReplicas", s.ReadyReplicas, s.Replicas, text)

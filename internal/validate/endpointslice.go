@@ -15,7 +15,7 @@ const (
 	mostAddresses = 100
 	mostPorts     = 20000
 	mostTopology  = 16
-	mostZoneHints = 8
+	mostHints     = 8
 )
 
 var endpointSliceRules = &rules{ // never changed
@@ -74,16 +74,28 @@ func endpoint(e *problems, ep *discoveryv1.Endpoint, t discoveryv1.AddressType, 
 	if ep.Hints == nil {
 		return
 	}
-	zones := ep.Hints.ForZones
-	if n := len(zones); n > mostZoneHints {
-		e.add(field.TooMany(at.Child("hints", "forZones"), n, mostZoneHints))
+	zones, nodes, at := ep.Hints.ForZones, ep.Hints.ForNodes, at.Child("hints")
+	if n := len(zones); n > mostHints {
+		e.add(field.TooMany(at.Child("forZones"), n, mostHints))
+		return
 	}
 	for i, z := range zones {
-		at := at.Child("hints", "forZones").Index(i).Child("name")
+		at := at.Child("forZones").Index(i).Child("name")
 		if slices.Contains(zones[:i], z) {
 			e.add(field.Duplicate(at, z.Name))
 		}
 		e.texts(at, z.Name, validation.IsValidLabelValue(z.Name))
+	}
+	if n := len(nodes); n > mostHints {
+		e.add(field.TooMany(at.Child("forNodes"), n, mostHints))
+		return
+	}
+	for i, n := range nodes {
+		at := at.Child("forNodes").Index(i).Child("name")
+		if slices.Contains(nodes[:i], n) {
+			e.add(field.Duplicate(at, n.Name))
+		}
+		e.texts(at, n.Name, dnsSubdomain(n.Name))
 	}
 }
 

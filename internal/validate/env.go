@@ -95,11 +95,11 @@ func envFrom(e *problems, sources []corev1.EnvFromSource, at *field.Path) {
 		}
 		if s.ConfigMapRef != nil {
 			n++
-			e.given(at.Child("configMapRef"), "name", s.ConfigMapRef.Name)
+			e.checked(at.Child("configMapRef"), "name", s.ConfigMapRef.Name, dnsSubdomain)
 		}
 		if s.SecretRef != nil {
 			n++
-			e.given(at.Child("secretRef"), "name", s.SecretRef.Name)
+			e.checked(at.Child("secretRef"), "name", s.SecretRef.Name, dnsSubdomain)
 		}
 		switch {
 		case n == 0:

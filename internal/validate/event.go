@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -11,14 +12,16 @@ import (
 
 var eventRules = &rules{ // never changed
 	create: rule(event),
-	update: change(eventUpdate),
+	update: same(event),
+	name:   path.ValidatePathSegmentName,
 }
 
 // newEventRules are those of events.k8s.io: who writes an event there writes the
 // newer form of it (KEP-383).
 var newEventRules = &rules{ // never changed
 	create: rule(newEvent),
-	update: change(eventUpdate),
+	name:   path.ValidatePathSegmentName,
+	update: change(newEventUpdate),
 }
 
 // What the texts of an event may be long.
@@ -29,6 +32,10 @@ const (
 
 func event(e *problems, v *corev1.Event) {
 	eventNamespace(e, v)
+	eventForm(e, v)
+}
+
+func eventForm(e *problems, v *corev1.Event) {
 	if v.EventTime.IsZero() {
 		return // the older form, of which less is asked
 	}
@@ -57,7 +64,7 @@ func event(e *problems, v *corev1.Event) {
 
 // newEvent refuses what only the older form has, besides what both do.
 func newEvent(e *problems, v *corev1.Event) {
-	event(e, v)
+	eventForm(e, v)
 	if v.EventTime.IsZero() {
 		e.required(field.NewPath("eventTime"), "")
 	}
@@ -92,15 +99,16 @@ func eventNamespace(e *problems, v *corev1.Event) {
 	}
 }
 
-func eventUpdate(e *problems, v, old *corev1.Event) {
-	event(e, v)
-	if v.EventTime.IsZero() && old.EventTime.IsZero() {
-		return
-	}
+func newEventUpdate(e *problems, v, old *corev1.Event) {
+	eventForm(e, v)
 	e.immutable(nil, "involvedObject", v.InvolvedObject, v.InvolvedObject == old.InvolvedObject)
 	e.immutable(nil, "reason", v.Reason, v.Reason == old.Reason)
 	e.immutable(nil, "message", v.Message, v.Message == old.Message)
 	e.immutable(nil, "type", v.Type, v.Type == old.Type)
+	e.immutable(nil, "source", v.Source, v.Source == old.Source)
+	e.immutable(nil, "firstTimestamp", v.FirstTimestamp, v.FirstTimestamp.Equal(&old.FirstTimestamp))
+	e.immutable(nil, "lastTimestamp", v.LastTimestamp, v.LastTimestamp.Equal(&old.LastTimestamp))
+	e.immutable(nil, "count", v.Count, v.Count == old.Count)
 	e.immutable(nil, "eventTime", v.EventTime, v.EventTime.Time.Equal(old.EventTime.Time))
 	e.immutable(nil, "action", v.Action, v.Action == old.Action)
 	e.immutable(nil, "related", v.Related, sameSpec(v.Related, old.Related))

@@ -95,7 +95,7 @@ func flowRule(e *problems, r *flowcontrolv1.PolicyRulesWithSubjects, at *field.P
 	}
 	for i := range r.NonResourceRules {
 		n, at := &r.NonResourceRules[i], at.Child("nonResourceRules").Index(i)
-		alone(e, n.Verbs, at.Child("verbs"), "verbs must contain at least one value", "verbs")
+		flowVerbsOf(e, n.Verbs, at.Child("verbs"))
 		urls := at.Child("nonResourceURLs")
 		alone(e, n.NonResourceURLs, urls, "nonResourceURLs must contain at least one value", "non-resource URLs")
 		for i, u := range n.NonResourceURLs {
@@ -177,17 +177,18 @@ func flowSubject(e *problems, s *flowcontrolv1.Subject, at *field.Path) {
 
 var flowVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"} // never changed
 
-func flowResources(e *problems, r *flowcontrolv1.ResourcePolicyRule, at *field.Path) {
-	verbs := at.Child("verbs")
-	alone(e, r.Verbs, verbs, "verbs must contain at least one value", "verbs")
-	if !slices.Contains(r.Verbs, "*") {
-		for _, v := range r.Verbs {
-			if !slices.Contains(flowVerbs, v) {
-				e.add(field.NotSupported(verbs, r.Verbs, flowVerbs))
-				break
-			}
-		}
+func flowVerbsOf(e *problems, verbs []string, at *field.Path) {
+	alone(e, verbs, at, "verbs must contain at least one value", "verbs")
+	if slices.Contains(verbs, "*") {
+		return
 	}
+	if slices.ContainsFunc(verbs, func(v string) bool { return !slices.Contains(flowVerbs, v) }) {
+		e.add(field.NotSupported(at, verbs, flowVerbs))
+	}
+}
+
+func flowResources(e *problems, r *flowcontrolv1.ResourcePolicyRule, at *field.Path) {
+	flowVerbsOf(e, r.Verbs, at.Child("verbs"))
 	alone(e, r.APIGroups, at.Child("apiGroups"), "resource rules must supply at least one api group", "api groups")
 	alone(e, r.Resources, at.Child("resources"), "resource rules must supply at least one resource", "resources")
 	namespaces := at.Child("namespaces")

@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"slices"
+
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -41,9 +43,7 @@ func autoscaler(e *problems, a *autoscalingv2.HorizontalPodAutoscaler) {
 	}
 	target := at.Child("scaleTargetRef")
 	crossReference(e, s.ScaleTargetRef, target)
-	if gv, err := schema.ParseGroupVersion(s.ScaleTargetRef.APIVersion); err != nil {
-		e.invalid(target.Child("apiVersion"), s.ScaleTargetRef.APIVersion, err.Error())
-	} else if gv.Empty() {
+	if gv := groupVersion(e, s.ScaleTargetRef, target); gv != nil && gv.Group == "" && s.ScaleTargetRef.Kind != "ReplicationController" {
 		e.invalid(target.Child("apiVersion"), s.ScaleTargetRef.APIVersion, "apiVersion must specify API group")
 	}
 	scalesToNothing := false
@@ -64,6 +64,16 @@ func autoscaler(e *problems, a *autoscalingv2.HorizontalPodAutoscaler) {
 func crossReference(e *problems, r autoscalingv2.CrossVersionObjectReference, at *field.Path) {
 	segment(e, at, "kind", r.Kind, "")
 	segment(e, at, "name", r.Name, "")
+}
+
+// groupVersion returns what a reference's apiVersion says, nil if that is nothing.
+func groupVersion(e *problems, r autoscalingv2.CrossVersionObjectReference, at *field.Path) *schema.GroupVersion {
+	gv, err := schema.ParseGroupVersion(r.APIVersion)
+	if err != nil {
+		e.invalid(at.Child("apiVersion"), r.APIVersion, err.Error())
+		return nil
+	}
+	return &gv
 }
 
 // segment checks a child field that becomes part of a path.
@@ -123,50 +133,55 @@ func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
 		e.required(at.Child("type"), "must specify a metric source type")
 	}
 	oneOf(e, at, "type", m.Type, metricTypes...)
-	source, set := "", true
-	switch m.Type {
-	case autoscalingv2.ObjectMetricSourceType:
-		source, set = "object", m.Object != nil
-	case autoscalingv2.PodsMetricSourceType:
-		source, set = "pods", m.Pods != nil
-	case autoscalingv2.ResourceMetricSourceType:
-		source, set = "resource", m.Resource != nil
-	case autoscalingv2.ContainerResourceMetricSourceType:
-		source, set = "containerResource", m.ContainerResource != nil
-	case autoscalingv2.ExternalMetricSourceType:
-		source, set = "external", m.External != nil
-	default:
+	if !slices.Contains(metricTypes, m.Type) {
 		oneOf(e, at, "type", m.Type, metricTypes...) // and told once more, as upstream does
-		return
 	}
-	at = at.Child(source)
-	if !set {
-		e.required(at, "must populate information for the given metric source")
-		return
+	present := 0
+	for _, set := range []bool{m.Object != nil, m.Pods != nil, m.Resource != nil, m.ContainerResource != nil, m.External != nil} {
+		if set {
+			present++
+		}
 	}
-	switch source {
-	case "object":
+	source := func(t autoscalingv2.MetricSourceType, name string, set bool, judge func(at *field.Path)) {
+		at := at.Child(name)
+		if set {
+			judge(at)
+		}
+		switch {
+		case !slices.Contains(metricTypes, m.Type) || set == (t == m.Type):
+		case set && present > 1:
+			e.forbidden(at, "must populate the given metric source only")
+		case !set:
+			e.required(at, "must populate information for the given metric source")
+		}
+	}
+	source(autoscalingv2.ObjectMetricSourceType, "object", m.Object != nil, func(at *field.Path) {
 		o := m.Object
 		crossReference(e, o.DescribedObject, at.Child("describedObject"))
+		groupVersion(e, o.DescribedObject, at.Child("describedObject"))
 		identifier(e, &o.Metric, at.Child("metric"))
 		target(e, &o.Target, at.Child("target"))
 		if o.Target.Value == nil && o.Target.AverageValue == nil {
 			e.required(at.Child("target", "averageValue"), "must set either a target value or averageValue")
 		}
-	case "pods":
+	})
+	source(autoscalingv2.PodsMetricSourceType, "pods", m.Pods != nil, func(at *field.Path) {
 		identifier(e, &m.Pods.Metric, at.Child("metric"))
 		target(e, &m.Pods.Target, at.Child("target"))
 		if m.Pods.Target.AverageValue == nil || m.Pods.Target.AverageValue.IsZero() {
 			e.required(at.Child("target", "averageValue"), "must specify a positive target averageValue")
 		}
-	case "resource":
+	})
+	source(autoscalingv2.ResourceMetricSourceType, "resource", m.Resource != nil, func(at *field.Path) {
 		resourceTarget(e, m.Resource.Name, &m.Resource.Target, at)
-	case "containerResource":
+	})
+	source(autoscalingv2.ContainerResourceMetricSourceType, "containerResource", m.ContainerResource != nil, func(at *field.Path) {
 		if m.ContainerResource.Container == "" {
 			e.required(at.Child("container"), "must specify a container")
 		}
 		resourceTarget(e, m.ContainerResource.Name, &m.ContainerResource.Target, at)
-	case "external":
+	})
+	source(autoscalingv2.ExternalMetricSourceType, "external", m.External != nil, func(at *field.Path) {
 		t := &m.External.Target
 		identifier(e, &m.External.Metric, at.Child("metric"))
 		target(e, t, at.Child("target"))
@@ -176,7 +191,7 @@ func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
 		case t.Value != nil && t.AverageValue != nil:
 			e.forbidden(at.Child("target", "value"), "may not set both a target value for metric and a per-pod target")
 		}
-	}
+	})
 }
 
 func identifier(e *problems, m *autoscalingv2.MetricIdentifier, at *field.Path) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -133,17 +134,21 @@ func ingressPath(e *problems, p *networkingv1.HTTPIngressPath, at *field.Path) {
 	ingressBackend(e, &p.Backend, at.Child("backend"))
 }
 
+// localReference judges what names an object of any kind.
+func localReference(e *problems, group *string, kind, name string, at *field.Path) {
+	if group != nil {
+		e.check(at, "apiGroup", *group, dnsSubdomain)
+	}
+	e.checked(at, "kind", kind, path.IsValidPathSegmentName)
+	e.checked(at, "name", name, path.IsValidPathSegmentName)
+}
+
 func ingressBackend(e *problems, b *networkingv1.IngressBackend, at *field.Path) {
 	switch {
 	case b.Resource != nil && b.Service != nil:
 		e.invalid(at, "", "cannot set both resource and service backends")
 	case b.Resource != nil:
-		at := at.Child("resource")
-		e.given(at, "name", b.Resource.Name)
-		e.given(at, "kind", b.Resource.Kind)
-		if g := b.Resource.APIGroup; g != nil && *g != "" {
-			e.check(at, "apiGroup", *g, dnsSubdomain)
-		}
+		localReference(e, b.Resource.APIGroup, b.Resource.Kind, b.Resource.Name, at.Child("resource"))
 	case b.Service != nil:
 		service, p := at.Child("service"), b.Service.Port
 		e.checked(service, "name", b.Service.Name, dnsLabel)

@@ -26,11 +26,7 @@ func ingressClass(e *problems, c *networkingv1.IngressClass) {
 	if p == nil {
 		return
 	}
-	if p.APIGroup != nil && *p.APIGroup != "" {
-		e.check(at, "apiGroup", *p.APIGroup, dnsSubdomain)
-	}
-	e.given(at, "kind", p.Kind)
-	e.given(at, "name", p.Name)
+	localReference(e, p.APIGroup, p.Kind, p.Name, at)
 	if p.Scope == nil {
 		e.required(at.Child("scope"), "")
 		return

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -48,7 +49,7 @@ func finalizers(r *scheme.Resource, m metav1.Object) (errs field.ErrorList) {
 	return errs
 }
 
-func updateMeta(obj, old runtime.Object) field.ErrorList {
+func updateMeta(r *scheme.Resource, obj, old runtime.Object) field.ErrorList {
 	m, ok := obj.(metav1.Object)
 	was, ok2 := old.(metav1.Object)
 	if !ok || !ok2 {
@@ -57,7 +58,13 @@ func updateMeta(obj, old runtime.Object) field.ErrorList {
 	if metaStays(m, was) {
 		return metavalidation.ValidateManagedFields(m.GetManagedFields(), metadata.Child("managedFields"))
 	}
-	return apivalidation.ValidateObjectMetaAccessorUpdate(m, was, metadata)
+	return changedMeta(r, m, was)
+}
+
+func changedMeta(r *scheme.Resource, m, was metav1.Object) field.ErrorList {
+	errs := apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, path.ValidatePathSegmentName, metadata)
+	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m, was, metadata)...)
+	return append(errs, finalizers(r, m)...)
 }
 
 // metaStays tells, at a fraction of the cost of the rules, that there is nothing

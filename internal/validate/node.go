@@ -49,7 +49,6 @@ func nodeResources(e *problems, n *corev1.Node) {
 	}{{"capacity", n.Status.Capacity}, {"allocatable", n.Status.Allocatable}} {
 		for name, q := range ordered(l.list) {
 			at := statusPath.Child(l.name, string(name))
-			resourceName(e, name, at)
 			quantity(e, name, q, at)
 		}
 	}
@@ -89,7 +88,7 @@ func nodeUpdate(e *problems, n, old *corev1.Node) {
 	if old.Spec.ProviderID != "" && n.Spec.ProviderID != old.Spec.ProviderID {
 		e.forbidden(specPath.Child("providerID"), "node updates may not change providerID except from \"\" to valid")
 	}
-	if n.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID || !sameSpec(n.Spec.ConfigSource, old.Spec.ConfigSource) {
+	if n.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
 		e.forbidden(field.NewPath(""), "node updates may only change labels, taints, or capacity")
 	}
 }

@@ -50,6 +50,16 @@ func persistentVolume(e *problems, v *corev1.PersistentVolume) {
 	if s.StorageClassName != "" {
 		e.check(specPath, "storageClassName", s.StorageClassName, dnsSubdomain)
 	}
+	if c := s.VolumeAttributesClassName; c != nil {
+		if *c == "" {
+			e.required(specPath.Child("volumeAttributesClassName"), "an empty string is disallowed")
+		} else {
+			e.check(specPath, "volumeAttributesClassName", *c, dnsSubdomain)
+		}
+		if s.CSI == nil {
+			e.required(specPath.Child("csi"), "has to be specified when using volumeAttributesClassName")
+		}
+	}
 	optionalOneOf(e, specPath, "volumeMode", s.VolumeMode, corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)
 }
 
@@ -68,7 +78,7 @@ func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
 		if !set {
 			return false
 		}
-		if n++; n > 1 {
+		if n++; n > 1 && name != "flexVolume" {
 			e.forbidden(specPath.Child(name), "may not specify more than 1 volume type")
 		}
 		return n == 1

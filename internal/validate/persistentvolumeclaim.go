@@ -47,9 +47,6 @@ func claimSpec(e *problems, s *corev1.PersistentVolumeClaimSpec, at *field.Path)
 	case size.Sign() <= 0:
 		e.invalid(storage, size.String(), "must be greater than zero")
 	}
-	if limit, ok := s.Resources.Limits[corev1.ResourceStorage]; ok && size.Cmp(limit) > 0 {
-		e.invalid(at.Child("resources", "requests"), size.String(), "must be less than or equal to storage limit of "+limit.String())
-	}
 	if c := s.StorageClassName; c != nil && *c != "" {
 		e.check(at, "storageClassName", *c, dnsSubdomain)
 	}
@@ -122,7 +119,6 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	}
 	for n, q := range ordered(c.Status.Capacity) {
 		at := statusPath.Child("capacity").Key(string(n))
-		resourceName(e, n, at)
 		quantity(e, n, q, at)
 	}
 	for n := range c.Status.AllocatedResourceStatuses {

@@ -82,7 +82,6 @@ func podTemplate(e *problems, t *corev1.PodTemplateSpec, at *field.Path) {
 func templateMeta(e *problems, m *metav1.ObjectMeta, at *field.Path) {
 	e.all(metavalidation.ValidateLabels(m.Labels, at.Child("labels")))
 	e.all(apivalidation.ValidateAnnotations(m.Annotations, at.Child("annotations")))
-	e.all(apivalidation.ValidateFinalizers(m.Finalizers, at.Child("finalizers")))
 }
 
 func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
@@ -156,7 +155,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 // hostnames judges what says what a pod is called inside.
 func hostnames(e *problems, s *corev1.PodSpec, at *field.Path) {
 	o := s.HostnameOverride
-	if o == nil || *o == "" {
+	if o == nil {
 		return
 	}
 	e.check(at, "hostnameOverride", *o, dnsSubdomain)

@@ -2,13 +2,17 @@ package validate
 
 import (
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 )
 
 var budgetRules = &rules{ // never changed
 	create: rule(budget),
+	name:   path.ValidatePathSegmentName,
 	update: same(budget),
 	subresources: subresources{
 		"status": same(func(e *problems, b *policyv1.PodDisruptionBudget) {
+			e.all(metavalidation.ValidateConditions(b.Status.Conditions, statusPath.Child("conditions")))
 			e.notNegative(statusPath, "disruptionsAllowed", int64(b.Status.DisruptionsAllowed))
 			e.notNegative(statusPath, "currentHealthy", int64(b.Status.CurrentHealthy))
 			e.notNegative(statusPath, "desiredHealthy", int64(b.Status.DesiredHealthy))

@@ -18,7 +18,7 @@ var quotaRules = &rules{ // never changed
 		if !sets.New(q.Spec.Scopes...).Equal(sets.New(old.Spec.Scopes...)) {
 			e.invalid(specPath.Child("scopes"), q.Spec.Scopes, "field is immutable")
 		}
-		if !apiequality.Semantic.DeepEqual(q.Spec.ScopeSelector, old.Spec.ScopeSelector) {
+		if !apiequality.Semantic.DeepEqual(scopeTerms(q), scopeTerms(old)) {
 			e.invalid(specPath.Child("scopeSelector"), q.Spec.ScopeSelector, "field is immutable")
 		}
 	}),
@@ -140,4 +140,11 @@ func quotaResource(e *problems, name corev1.ResourceName, at *field.Path) {
 
 func isQuotaResource(name corev1.ResourceName) bool {
 	return isStandardResource(name) && name != corev1.ResourceStorage
+}
+
+func scopeTerms(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
+	if q.Spec.ScopeSelector == nil {
+		return nil
+	}
+	return q.Spec.ScopeSelector.MatchExpressions
 }

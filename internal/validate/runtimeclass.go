@@ -10,6 +10,7 @@ import (
 var runtimeClassRules = &rules{ // never changed
 	create: rule(runtimeClass),
 	update: change(func(e *problems, c, old *nodev1.RuntimeClass) {
+		runtimeClass(e, c)
 		e.immutable(nil, "handler", c.Handler, c.Handler == old.Handler)
 	}),
 }

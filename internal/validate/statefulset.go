@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -42,19 +43,40 @@ func statefulSet(e *problems, t *appsv1.StatefulSet) {
 	}
 	replicas(e, s.Replicas)
 	e.notNegative(specPath, "minReadySeconds", int64(s.MinReadySeconds))
-	if n := s.RevisionHistoryLimit; n != nil {
-		e.notNegative(specPath, "revisionHistoryLimit", int64(*n))
-	}
 	if s.Ordinals != nil {
 		e.notNegative(specPath.Child("ordinals"), "start", int64(s.Ordinals.Start))
 	}
 	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset")
-	// The volumes are whole only in the pods, which are judged when they are made.
-	templateMeta(e, &s.Template.ObjectMeta, specPath.Child("template", "metadata"))
+	for i := range s.VolumeClaimTemplates {
+		claimSpec(e, &s.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))
+	}
+	podTemplate(e, withClaims(&s.Template, s.VolumeClaimTemplates), specPath.Child("template"))
 	neverEnds(e, &s.Template, "StatefulSet")
 	if s.ServiceName != "" {
 		e.check(specPath, "serviceName", s.ServiceName, validation.IsDNS1123Label)
 	}
+}
+
+// withClaims returns the template as its pods get it: with a volume for each of
+// their claims, before and instead of those of the template.
+func withClaims(t *corev1.PodTemplateSpec, claims []corev1.PersistentVolumeClaim) *corev1.PodTemplateSpec {
+	if len(claims) == 0 {
+		return t
+	}
+	all := make([]corev1.Volume, 0, len(claims)+len(t.Spec.Volumes))
+	for i := range claims {
+		all = append(all, corev1.Volume{Name: claims[i].Name, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claims[i].Name},
+		}})
+	}
+	for _, v := range t.Spec.Volumes {
+		if !slices.ContainsFunc(claims, func(c corev1.PersistentVolumeClaim) bool { return c.Name == v.Name }) {
+			all = append(all, v)
+		}
+	}
+	whole := *t
+	whole.Spec.Volumes = all
+	return &whole
 }
 
 func statefulSetStrategy(e *problems, s *appsv1.StatefulSetUpdateStrategy) {

@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,16 +27,30 @@ func storageClass(e *problems, c *storagev1.StorageClass) {
 		e.check(nil, "provisioner", strings.ToLower(c.Provisioner), provisionerName)
 	}
 	parameters(e, c.Parameters)
-	optionalOneOf(e, nil, "reclaimPolicy", c.ReclaimPolicy, corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain)
+	if p := c.ReclaimPolicy; p != nil && *p != "" {
+		oneOf(e, nil, "reclaimPolicy", *p, corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain)
+	}
 	if c.VolumeBindingMode == nil {
 		e.required(field.NewPath("volumeBindingMode"), "")
 	} else {
 		oneOf(e, nil, "volumeBindingMode", *c.VolumeBindingMode, storagev1.VolumeBindingImmediate, storagev1.VolumeBindingWaitForFirstConsumer)
 	}
-	for i, t := range c.AllowedTopologies {
+	topologies(e, c.AllowedTopologies)
+}
+
+// topologies are where a class makes volumes: terms that differ, each of
+// different keys.
+func topologies(e *problems, terms []corev1.TopologySelectorTerm) {
+	var before []map[string][]string
+	for i, t := range terms {
+		keys := map[string][]string{}
 		for j, x := range t.MatchLabelExpressions {
 			at := field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions").Index(j)
 			e.check(at, "key", x.Key, validation.IsQualifiedName)
+			if _, ok := keys[x.Key]; ok {
+				e.add(field.Duplicate(at.Child("key"), x.Key))
+			}
+			keys[x.Key] = slices.Sorted(slices.Values(x.Values))
 			if len(x.Values) == 0 {
 				e.required(at.Child("values"), "")
 			}
@@ -46,6 +62,11 @@ func storageClass(e *problems, c *storagev1.StorageClass) {
 				seen[v] = true
 			}
 		}
+		same := func(o map[string][]string) bool { return maps.EqualFunc(o, keys, slices.Equal) }
+		if slices.ContainsFunc(before, same) {
+			e.add(field.Duplicate(field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions"), ""))
+		}
+		before = append(before, keys)
 	}
 }
 

@@ -26,8 +26,11 @@ func volumeAttachment(e *problems, v *storagev1.VolumeAttachment) {
 		e.required(at, eitherVolume)
 	case s.InlineVolumeSpec != nil && s.PersistentVolumeName != nil:
 		e.forbidden(at, eitherVolume)
-	case s.PersistentVolumeName != nil && *s.PersistentVolumeName == "":
-		e.required(at.Child("persistentVolumeName"), "must specify non empty persistentVolumeName")
+	case s.PersistentVolumeName != nil:
+		if *s.PersistentVolumeName == "" {
+			e.required(at.Child("persistentVolumeName"), "must specify non empty persistentVolumeName")
+		}
+		e.check(at, "persistentVolumeName", *s.PersistentVolumeName, dnsSubdomain)
 	}
 	e.check(specPath, "nodeName", v.Spec.NodeName, dnsSubdomain)
 

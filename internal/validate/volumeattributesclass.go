@@ -11,7 +11,9 @@ var volumeAttributesClassRules = &rules{ // never changed
 }
 
 func volumeAttributesClass(e *problems, c *storagev1.VolumeAttributesClass) {
-	csiDriverName(e, c.DriverName, nil, "driverName")
+	if e.given(nil, "driverName", c.DriverName) {
+		e.check(nil, "driverName", c.DriverName, provisionerName)
+	}
 	if len(c.Parameters) == 0 {
 		e.required(field.NewPath("parameters"), "must contain at least one key/value pair")
 		return

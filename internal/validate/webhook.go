@@ -180,7 +180,7 @@ func webhookService(e *problems, s *serviceReference, at *field.Path) {
 			e.invalid(at.Child("port"), *s.port, "port is not valid: "+text)
 		}
 	}
-	if s.path == nil || *s.path == "/" {
+	if s.path == nil || *s.path == "" || *s.path == "/" {
 		return
 	}
 	p := *s.path

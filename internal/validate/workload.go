@@ -105,6 +105,9 @@ func replicaCounts(e *problems, s *appsv1.ReplicaSetStatus) {
 	e.notNegative(statusPath, "readyReplicas", int64(s.ReadyReplicas))
 	e.notNegative(statusPath, "availableReplicas", int64(s.AvailableReplicas))
 	e.notNegative(statusPath, "observedGeneration", s.ObservedGeneration)
+	if n := s.TerminatingReplicas; n != nil {
+		e.notNegative(statusPath, "terminatingReplicas", int64(*n))
+	}
 	const text = "cannot be greater than status.replicas"
 	atMost(e, "fullyLabeledReplicas", s.FullyLabeledReplicas, s.Replicas, text)
 	atMost(e, "readyReplicas", s.ReadyReplicas, s.Replicas, text)

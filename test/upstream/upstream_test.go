@@ -118,7 +118,7 @@ func ours(t *testing.T) *api {
 }
 
 func theirs(t *testing.T) *api {
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 8}}
 	return &api{t: t, base: *server, do: func(r *http.Request) *http.Response {
 		r.Header.Set("Authorization", "Bearer "+*token)
 		res, err := client.Do(r)
@@ -150,6 +150,22 @@ const (
 	jsonType  = "application/json"
 	tableType = "application/json;as=Table;g=meta.k8s.io;v=v1"
 )
+
+// told makes the request and writes the answer on one line, its warnings last.
+func (a *api) told(r *http.Request) string {
+	res := a.do(r)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err.Error()
+	}
+	text := answer(res.StatusCode, b)
+	if warnings := res.Header.Values("Warning"); len(warnings) > 0 {
+		slices.Sort(warnings)
+		text += " warnings: " + strings.Join(warnings, " ")
+	}
+	return text
+}
 
 // object is one of a file.
 type object struct {
@@ -207,27 +223,31 @@ func cases(t *testing.T, file string) (all []change) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		parts := strings.SplitN(line, " ", 4)
-		if len(parts) != 4 {
-			t.Fatalf("%s: %q", file, line)
-		}
-		op := map[string]any{"op": "add", "path": parts[2]}
-		if parts[3] == "-" {
-			op["op"] = "remove"
-		} else {
-			var v any
-			if err := json.Unmarshal([]byte(parts[3]), &v); err != nil {
-				t.Fatalf("%s: %q: %v", file, line, err)
-			}
-			op["value"] = v
-		}
-		p, err := json.Marshal([]any{op})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, change{line, parts[0], parts[1], p})
+		all = append(all, parse(t, line))
 	}
 	return all
+}
+
+func parse(t *testing.T, line string) change {
+	parts := strings.SplitN(line, " ", 4)
+	if len(parts) != 4 {
+		t.Fatalf("%q", line)
+	}
+	op := map[string]any{"op": "add", "path": parts[2]}
+	if parts[3] == "-" {
+		op["op"] = "remove"
+	} else {
+		var v any
+		if err := json.Unmarshal([]byte(parts[3]), &v); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		op["value"] = v
+	}
+	p, err := json.Marshal([]any{op})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return change{line, parts[0], parts[1], p}
 }
 
 // order puts changes that leave nothing before those of an object that is there.
@@ -249,6 +269,8 @@ var natural = []struct {
 	{regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`), "kube-api-access-x"},
 	// Values that are structs are shown as Go has them there.
 	{regexp.MustCompile(`value: (\{.*?\}|\[.*?\]|[a-z0-9]+\.[A-Z][A-Za-z]*\{.*?\}): `), "value: {...}: "},
+	// What a patch makes of an object is told whole, with its version.
+	{regexp.MustCompile(`Invalid value: "\{\\"apiVersion.*\}": `), "Invalid value: {...}: "},
 	// So is what changed of a pod.
 	{regexp.MustCompile(`\\n@@.*?( && |$)`), " @@$1"},
 }

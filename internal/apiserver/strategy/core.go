@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
 )
 
 // eventTTL is how long an Event lives after it was last written.
@@ -18,7 +19,7 @@ func core() map[string]*Strategy {
 		"services":               service(),
 		"replicationcontrollers": replicationController(),
 		"endpoints":              {CreateOnUpdate: true},
-		"limitranges":            {CreateOnUpdate: true},
+		"limitranges":            {CreateOnUpdate: true, Create: nameLimits},
 		"podtemplates":           podTemplate(),
 		"events":                 {CreateOnUpdate: true, TTL: func(runtime.Object) time.Duration { return eventTTL }},
 		"resourcequotas": halves(
@@ -27,6 +28,13 @@ func core() map[string]*Strategy {
 			false, nil),
 		"persistentvolumes":      persistentVolume(),
 		"persistentvolumeclaims": persistentVolumeClaim(),
+	}
+}
+
+// nameLimits names limits that nobody named.
+func nameLimits(o runtime.Object) {
+	if l := o.(*corev1.LimitRange); l.Name == "" {
+		l.Name = string(uuid.NewUUID())
 	}
 }
 

@@ -38,12 +38,21 @@ func policy() map[string]*Strategy {
 func storage() map[string]*Strategy {
 	return map[string]*Strategy{
 		"csinodes":   {Conditional: true},
-		"csidrivers": {Conditional: true},
+		"csidrivers": csiDriver(),
 		"volumeattachments": halves(
 			func(v *storagev1.VolumeAttachment) *storagev1.VolumeAttachmentSpec { return &v.Spec },
 			func(v *storagev1.VolumeAttachment) *storagev1.VolumeAttachmentStatus { return &v.Status },
 			false, nil),
 	}
+}
+
+// csiDriver counts the changes of a driver, of which a new one has none.
+func csiDriver() *Strategy {
+	return &Strategy{Conditional: true, Update: func(o, was runtime.Object) {
+		if d, old := o.(*storagev1.CSIDriver), was.(*storagev1.CSIDriver); !same(&d.Spec, &old.Spec) {
+			d.Generation = old.Generation + 1
+		}
+	}}
 }
 
 func rbac() map[string]*Strategy {
@@ -74,13 +83,24 @@ func endpointSlice() *Strategy {
 		return &discoveryv1.EndpointSlice{AddressType: s.AddressType, Endpoints: s.Endpoints, Ports: s.Ports}
 	}
 	return &Strategy{
-		Create: firstGeneration,
+		Create: func(o runtime.Object) {
+			firstGeneration(o)
+			dropTopology(o.(*discoveryv1.EndpointSlice))
+		},
 		Update: func(o, was runtime.Object) {
 			obj, old := o.(*discoveryv1.EndpointSlice), was.(*discoveryv1.EndpointSlice)
+			dropTopology(obj)
 			if !same(content(obj), content(old)) {
 				obj.Generation = old.Generation + 1
 			}
 		},
+	}
+}
+
+// dropTopology leaves out what v1 has no more.
+func dropTopology(s *discoveryv1.EndpointSlice) {
+	for i := range s.Endpoints {
+		s.Endpoints[i].DeprecatedTopology = nil
 	}
 }
 

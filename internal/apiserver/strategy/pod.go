@@ -66,8 +66,6 @@ func podStatus(o, was runtime.Object) {
 	}
 	if n := &p.Status; n.HostIP == "" && len(n.HostIPs) > 0 {
 		n.HostIP = n.HostIPs[0].IP
-	} else if n.HostIP != "" && len(n.HostIPs) == 0 {
-		n.HostIPs = []corev1.HostIP{{IP: n.HostIP}}
 	}
 }
 

@@ -147,8 +147,9 @@ func selectOwn(j *batchv1.Job) {
 		j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel] = string(j.UID)
 	}
 	if len(j.Labels) == 0 {
-		j.Labels = maps.Clone(t.Labels) // as its defaults would have it
+		j.Labels = t.Labels // as its defaults would have it
 	}
+	j.Labels = maps.Clone(j.Labels) // which may be the very map of its pods, see the defaults
 }
 
 // replicas is what a Scale shows of a workload.
