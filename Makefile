@@ -20,7 +20,7 @@ go-src  := $(shell find cmd internal \( -name '*.go' -not -name '*_test.go' -o -
 emb     := internal/cli/embedded
 cri-emb := internal/cri/embedded
 
-.PHONY: help up down test build lint bench generate supervisor test-images deps test-deps clean
+.PHONY: help up down test race fuzz build lint bench generate supervisor test-images deps test-deps clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,25 @@ down: ## Delete the cluster that `make up` started
 test: build test-images | test-deps ## Run every test, those that boot real clusters included
 	@go test $(GOFLAGS) -timeout 10m -p 2 ./cmd/... ./internal/...
 	@CLIPPER=$(CURDIR)/bin/clipper go test $(GOFLAGS) -count=1 -timeout 10m -p 1 ./test/...
+
+# A detector of races needs cgo. What clusters run is built with it too, beside
+# the program as it is.
+race: export CGO_ENABLED = 1
+race: build test-images | test-deps ## Run the tests of packages, of the API and of its clients' histories under the race detector
+	@go test -race $(GOFLAGS) -timeout 30m -p 1 ./cmd/... ./internal/... ./test/upstream
+	@go build -race $(GOFLAGS) -ldflags "-X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o bin/race/clipper ./cmd/clipper
+	@CLIPPER=$(CURDIR)/bin/race/clipper go test -race $(GOFLAGS) -count=1 -timeout 30m -p 1 ./test/history
+
+FUZZTIME ?= 1m
+# Every target for FUZZTIME, a package's after another; what is found is kept
+# beside the code, where `go test` finds it from then on.
+fuzz: ## Fuzz every target for FUZZTIME (1m): decoders, selectors, patches, apply, pages
+	@grep -rl --include='*_test.go' '^func Fuzz' cmd internal | while read -r file; do \
+	  for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' $$file); do \
+	    echo "$$(dirname $$file) $$target"; \
+	    go test $(GOFLAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file); \
+	  done; \
+	done
 
 lint: ## Check formatting, go vet and the import rules
 	@test -z "$$(gofmt -l cmd internal test)" || { echo "gofmt would change:"; gofmt -l cmd internal test; exit 1; }

@@ -1,6 +1,8 @@
 package apiserver
 
 import (
+	"cmp"
+	"fmt"
 	"mime"
 	"net/http"
 	"slices"
@@ -17,10 +19,10 @@ import (
 type shape uint8
 
 const (
-	whole  shape = iota
-	table        // as kubectl prints it
-	partly       // its metadata
-
+	whole      shape = iota
+	table            // as kubectl prints it
+	partly           // its metadata
+	partlyList       // the metadata of each in a list
 )
 
 // form is how an answer is written.
@@ -87,11 +89,12 @@ func negotiate(h http.Header, can shapes) (form, error) {
 			if can&streams != 0 && c.media == scheme.YAML {
 				continue
 			}
-			if as, ok := params["as"]; ok {
-				if can&shaped == 0 || params["g"] != metav1.GroupName {
+			as, version := params["as"], params["v"]
+			if group := params["g"]; as+version+group != "" {
+				if can&shaped == 0 || group != metav1.GroupName {
 					continue
 				}
-				switch params["v"] {
+				switch version {
 				case "v1":
 				case "v1beta1":
 					c.beta = true
@@ -104,8 +107,10 @@ func negotiate(h http.Header, can shapes) (form, error) {
 					if c.media == scheme.Protobuf {
 						continue // a Table has no protobuf form
 					}
-				case "PartialObjectMetadata", "PartialObjectMetadataList":
+				case "PartialObjectMetadata":
 					c.shape = partly
+				case "PartialObjectMetadataList":
+					c.shape = partlyList
 				default:
 					continue
 				}
@@ -136,6 +141,16 @@ func notAcceptable(can shapes) error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
 		Message: "only the following media types are accepted: " + types,
+	}}
+}
+
+// notSuch is the error for a form that what was asked for cannot have. It names
+// the type that upstream has of it.
+func (q *request) notSuch(asked, is, list string) error {
+	of, _, _ := strings.Cut(cmp.Or(q.kind.row.Stored.Group, "core"), ".")
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
+		Message: fmt.Sprintf("you requested %s, but the requested object is %s (*%s.%s%s)", asked, is, of, q.kind.row.Kind, list),
 	}}
 }
 

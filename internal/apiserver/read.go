@@ -15,6 +15,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1beta1 "k8s.io/apimachinery/pkg/apis/meta/v1beta1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -334,6 +335,11 @@ func (q *request) page(p page) error {
 		t.ListMeta = p.meta
 		return q.object(http.StatusOK, t)
 	case partly:
+		return q.notSuch("PartialObjectMetadata", "a list", "List")
+	case partlyList:
+		if q.form.beta {
+			return q.betaList(p)
+		}
 		by = q.kind.partial[media]
 	}
 	if media == scheme.YAML || q.form.pretty && media == scheme.JSON {
@@ -357,18 +363,28 @@ func (q *request) page(p page) error {
 }
 
 func (q *request) writeList(out io.Writer, media scheme.MediaType, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
-	if q.form.shape == partly {
-		version := "meta.k8s.io/v1"
-		if q.form.beta {
-			version = "meta.k8s.io/v1beta1"
-		}
-		return scheme.WriteListOf(out, media, version, "PartialObjectMetadataList", meta, items)
+	if q.form.shape == partlyList {
+		return scheme.WriteListOf(out, media, "meta.k8s.io/v1", "PartialObjectMetadataList", meta, items)
 	}
 	if media == scheme.Protobuf {
 		return q.kind.row.WriteListProtobuf(out, meta, items)
 	}
 	return q.kind.row.WriteListJSON(out, meta, items)
 }
+
+// betaList answers with a list of metadata as it was before it was v1: in
+// protobuf its fields had other numbers.
+func (q *request) betaList(p page) error {
+	list := &metav1beta1.PartialObjectMetadataList{ListMeta: p.meta, Items: make([]metav1.PartialObjectMetadata, len(p.entries))}
+	list.APIVersion, list.Kind = betaVersion, "PartialObjectMetadataList"
+	for i, e := range p.entries {
+		list.Items[i] = *partial(e.Object)
+		list.Items[i].APIVersion = betaVersion
+	}
+	return q.object(http.StatusOK, list)
+}
+
+const betaVersion = "meta.k8s.io/v1beta1"
 
 func values(items [][]byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
@@ -383,7 +399,7 @@ func values(items [][]byte) iter.Seq[[]byte] {
 // slowPage writes lists for human eyes.
 func (q *request) slowPage(p page) error {
 	by := q.kind.encoders[scheme.JSON]
-	if q.form.shape == partly {
+	if q.form.shape == partlyList {
 		by = q.kind.partial[scheme.JSON]
 	}
 	var items [][]byte

@@ -329,7 +329,19 @@ func TestShapes(t *testing.T) {
 				t.Error(body)
 			}
 		}
-		_, body := a.do("GET", mapsPath+query("watch", "1", "timeoutSeconds", "1", "fieldSelector", "metadata.name=a"), "",
+		res, body := a.do("GET", mapsPath, "", "Accept", accept+";as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
+		if res.StatusCode != 406 || !strings.Contains(body, "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)") {
+			t.Errorf("%s of a list: %s", media, body)
+		}
+		res, body = a.do("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/none", "", "Accept", accept+";as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
+		if res.StatusCode != 404 {
+			t.Errorf("%s of nothing: %s", media, body)
+		}
+		res, body = a.do("GET", mapsPath+"/a", "", "Accept", accept+";as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")
+		if res.StatusCode != 406 || !strings.Contains(body, "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)") {
+			t.Errorf("%s of one object: %s", media, body)
+		}
+		_, body = a.do("GET", mapsPath+query("watch", "1", "timeoutSeconds", "1", "fieldSelector", "metadata.name=a"), "",
 			"Accept", accept+";as=PartialObjectMetadata;v=v1;g=meta.k8s.io")
 		if !strings.Contains(body, "PartialObjectMetadata") || !strings.Contains(body, "ADDED") || !strings.Contains(body, "even") || strings.Contains(body, `"data"`) {
 			t.Errorf("%s: %q", media, body)

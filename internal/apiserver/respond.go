@@ -33,7 +33,7 @@ func (q *request) entry(code int, e *cache.Entry) error {
 	case partly:
 		if q.form.beta {
 			p := partial(e.Object)
-			p.APIVersion = "meta.k8s.io/v1beta1"
+			p.APIVersion = betaVersion
 			return q.object(code, p)
 		}
 		b, err := e.Bytes(q.kind.partial[q.form.media])
@@ -42,6 +42,8 @@ func (q *request) entry(code int, e *cache.Entry) error {
 		}
 		q.body(code, b)
 		return nil
+	case partlyList:
+		return q.notSuch("PartialObjectMetadataList", "not a list", "")
 	}
 	b, err := e.Bytes(q.kind.encoders[q.form.media])
 	if err != nil {
@@ -86,7 +88,7 @@ func (q *request) table(objs []runtime.Object, headers bool) (*metav1.Table, err
 	}
 	t.Kind, t.APIVersion = "Table", "meta.k8s.io/v1"
 	if q.form.beta {
-		t.APIVersion = "meta.k8s.io/v1beta1"
+		t.APIVersion = betaVersion
 	}
 	return t, nil
 }

@@ -215,10 +215,10 @@ func (s *watchStream) event(d *cache.Delivery) error {
 		s.headed = true
 		t.ResourceVersion = d.Entry.Meta().GetResourceVersion()
 		return s.append(d.Type, t)
-	case partly:
+	case partly, partlyList:
 		if s.form.beta {
 			p := partial(d.Entry.Object)
-			p.APIVersion = "meta.k8s.io/v1beta1"
+			p.APIVersion = betaVersion
 			return s.append(d.Type, p)
 		}
 		b, err = d.Entry.Bytes(s.kind.partial[s.form.media])
@@ -285,10 +285,10 @@ func (s *watchStream) bookmark(revision int64, initial bool) error {
 		s.headed = true
 		t.ResourceVersion = v
 		return s.append(watch.Bookmark, t)
-	case partly:
+	case partly, partlyList:
 		p := partial(nil)
 		if s.form.beta {
-			p.APIVersion = "meta.k8s.io/v1beta1"
+			p.APIVersion = betaVersion
 		}
 		mark(p)
 		return s.append(watch.Bookmark, p)

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -141,6 +142,7 @@ func (t *Tracker) settle(live, obj runtime.Object, now metav1.Time) {
 			e.Time = &time
 		}
 	}
+	slices.SortStableFunc(entries, inOrder)
 	m.SetManagedFields(entries)
 }
 

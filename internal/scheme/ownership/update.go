@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"clipper/internal/scheme"
 )
@@ -66,10 +67,10 @@ func (t *Tracker) Update(w Write, live, obj runtime.Object) error {
 func said(subresource string, live runtime.Object, m metav1.Object) (base []metav1.ManagedFieldsEntry, tracked bool) {
 	now := m.GetManagedFields()
 	if live == nil {
-		if resets(now) || !readable(now) {
+		if resets(now) {
 			return nil, true
 		}
-		return now, true
+		return claimed(now), true
 	}
 	base = live.(metav1.Object).GetManagedFields()
 	if subresource != "" || len(now) == 0 && now == nil {
@@ -81,8 +82,8 @@ func said(subresource string, live runtime.Object, m metav1.Object) (base []meta
 	if slices.EqualFunc(base, now, sameEntry) {
 		return base, len(base) > 0
 	}
-	if readable(now) {
-		base = now
+	if claims := claimed(now); len(claims) > 0 {
+		base = claims
 	}
 	return base, len(base) > 0
 }
@@ -94,20 +95,40 @@ func resets(entries []metav1.ManagedFieldsEntry) bool {
 	return len(entries) == 1 && reflect.DeepEqual(entries[0], metav1.ManagedFieldsEntry{})
 }
 
-// readable tells whether a client's entries can be built upon.
-func readable(entries []metav1.ManagedFieldsEntry) bool {
+// claimed returns a client's entries as they would be written here: in order,
+// each manager's once (the last counts), and their fields in the one form that
+// sets are compared in. It returns none if they cannot be built upon.
+func claimed(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	if len(entries) == 0 || managedfields.ValidateManagedFields(entries) != nil {
-		return false
+		return nil
 	}
-	for i := range entries {
-		if entries[i].FieldsV1 == nil {
-			return false
+	claims := make([]metav1.ManagedFieldsEntry, 0, len(entries))
+	for _, e := range entries {
+		claims = slices.DeleteFunc(claims, func(c metav1.ManagedFieldsEntry) bool { return sameManager(&c, &e) })
+		if e.FieldsV1 == nil {
+			continue
 		}
-		if (&set{}).parse(entries[i].FieldsV1.Raw) != nil {
-			return false
+		fields := &fieldpath.Set{}
+		if fields.FromJSON(bytes.NewReader(e.FieldsV1.Raw)) != nil {
+			return nil
+		}
+		raw, err := fields.ToJSON()
+		if err != nil || (&set{}).parse(raw) != nil { // too deep
+			return nil
+		}
+		if e.FieldsV1 = metav1.NewFieldsV1(string(raw)); !fields.Empty() {
+			claims = append(claims, e)
 		}
 	}
-	return true
+	slices.SortStableFunc(claims, inOrder)
+	return claims
+}
+
+// sameManager tells whether two entries are of one manager: who applies, applies
+// in every version.
+func sameManager(a, b *metav1.ManagedFieldsEntry) bool {
+	return a.Manager == b.Manager && a.Operation == b.Operation && a.Subresource == b.Subresource &&
+		(a.APIVersion == b.APIVersion || a.Operation == metav1.ManagedFieldsOperationApply)
 }
 
 // SameButTime tells whether entries differ in nothing but when managers wrote,

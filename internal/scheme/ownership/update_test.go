@@ -3,7 +3,6 @@ package ownership
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
 
 	"clipper/internal/scheme"
+	"clipper/internal/scheme/schemetest"
 )
 
 // A history of writes leaves the entries that the library's manager leaves,
@@ -45,8 +45,8 @@ func TestUpdateAsUpstream(t *testing.T) {
 		}
 		t.Run(r.Group+"."+r.Version+"."+r.Kind, func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
-				f := filler{rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 2))}
-				live, next := f.pair(r)
+				f := schemetest.New(rapid.Uint64().Draw(rt, "seed"))
+				live, next := pair(f, r)
 				var entries, want []metav1.ManagedFieldsEntry
 				for step := range 3 {
 					sub := ""
@@ -93,7 +93,7 @@ func TestUpdateAsUpstream(t *testing.T) {
 					}
 					live = next
 					next = live.DeepCopyObject()
-					_, other := f.pair(r)
+					_, other := pair(f, r)
 					if f.IntN(2) == 0 {
 						next = other
 					}
