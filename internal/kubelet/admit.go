@@ -122,6 +122,13 @@ func (a *actor) admitByNode() {
 func (k *Kubelet) release(uid types.UID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.releaseLocked(uid)
+}
+
+func (k *Kubelet) releaseLocked(uid types.UID) {
+	if _, ok := k.claimed[uid]; !ok {
+		return
+	}
 	delete(k.claimed, uid)
 	k.reweighLocked()
 	k.retryDeferredLocked()

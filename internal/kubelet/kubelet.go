@@ -283,6 +283,8 @@ func (k *Kubelet) podGone(o any) {
 			a.setPod(pod)
 			s.Gone = true
 		})
+		// The scheduler counts it no longer, whatever of it still has to stop.
+		k.releaseLocked(pod.UID)
 	}
 }
 
@@ -308,10 +310,7 @@ func (k *Kubelet) startLocked(pod *v1.Pod, had *record) {
 		if k.pods[pod.UID] == a {
 			delete(k.pods, pod.UID)
 		}
-		if _, ok := k.claimed[pod.UID]; ok {
-			delete(k.claimed, pod.UID)
-			k.reweighLocked()
-		}
+		k.releaseLocked(pod.UID)
 		k.mu.Unlock()
 	}()
 }
