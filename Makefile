@@ -38,11 +38,10 @@ test: build test-images | test-deps ## Run every test, those that boot real clus
 
 # A detector of races needs cgo. What clusters run is built with it too, beside
 # the program as it is.
-race: export CGO_ENABLED = 1
 race: build test-images | test-deps ## Run the tests of packages, of the API and of its clients' histories under the race detector
-	@go test -race $(GOFLAGS) -timeout 30m -p 1 ./cmd/... ./internal/... ./test/upstream
-	@go build -race $(GOFLAGS) -ldflags "-X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o bin/race/clipper ./cmd/clipper
-	@CLIPPER=$(CURDIR)/bin/race/clipper go test -race $(GOFLAGS) -count=1 -timeout 30m -p 1 ./test/history
+	@CGO_ENABLED=1 go test -race $(GOFLAGS) -timeout 30m -p 1 ./cmd/... ./internal/... ./test/upstream
+	@CGO_ENABLED=1 go build -race $(GOFLAGS) -ldflags "-X main.version=$(VERSION) -X main.kubernetes=$(KUBERNETES)" -o bin/race/clipper ./cmd/clipper
+	@CGO_ENABLED=1 CLIPPER=$(CURDIR)/bin/race/clipper go test -race $(GOFLAGS) -count=1 -timeout 30m -p 1 ./test/history
 
 FUZZTIME ?= 1m
 # Every target for FUZZTIME, a package's after another; what is found is kept
