@@ -22,6 +22,7 @@ import (
 
 // entry answers with a stored object in the form that was negotiated.
 func (q *request) entry(code int, e *cache.Entry) error {
+	by := &q.kind.encoders
 	switch q.form.shape {
 	case table:
 		t, err := q.table([]runtime.Object{e.Object}, true)
@@ -36,16 +37,15 @@ func (q *request) entry(code int, e *cache.Entry) error {
 			p.APIVersion = betaVersion
 			return q.object(code, p)
 		}
-		b, err := e.Bytes(q.kind.partial[q.form.media])
-		if err != nil {
-			return apierrors.NewInternalError(err)
-		}
-		q.body(code, b)
-		return nil
+		by = &q.kind.partial
 	case partlyList:
 		return q.notSuch("PartialObjectMetadataList", "not a list", "")
 	}
-	b, err := e.Bytes(q.kind.encoders[q.form.media])
+	encode := e.News
+	if q.r.Method == http.MethodGet || q.r.Method == http.MethodHead {
+		encode = e.Bytes
+	}
+	b, err := encode(by[q.form.media])
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}

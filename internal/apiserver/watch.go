@@ -221,15 +221,22 @@ func (s *watchStream) event(d *cache.Delivery) error {
 			p.APIVersion = betaVersion
 			return s.append(d.Type, p)
 		}
-		b, err = d.Entry.Bytes(s.kind.partial[s.form.media])
+		b, err = bytesOf(d, s.kind.partial[s.form.media])
 	default:
-		b, err = d.Entry.Bytes(s.kind.encoders[s.form.media])
+		b, err = bytesOf(d, s.kind.encoders[s.form.media])
 	}
 	if err != nil {
 		return err
 	}
 	s.frame(d.Type, b)
 	return nil
+}
+
+func bytesOf(d *cache.Delivery, by *cache.Encoder) ([]byte, error) {
+	if d.Stood {
+		return d.Entry.Bytes(by)
+	}
+	return d.Entry.News(by)
 }
 
 func (s *watchStream) frame(t watch.EventType, object []byte) {

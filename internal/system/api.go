@@ -187,7 +187,7 @@ func (p *process) server() (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.trims = append(p.trims, server.Trim)
+	p.trims = append(p.trims, server.Trim, engine.Trim)
 	p.group.Add(run.Part{Name: "API server", Run: server.Run, Ready: server.Ready})
 
 	a := &api{

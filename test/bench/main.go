@@ -105,10 +105,22 @@ func measure(ctx context.Context, t target, only *regexp.Regexp, profiles string
 		}
 	}()
 	all = append(all, figure{Name: "cold start to node Ready", Unit: "s", Value: time.Since(begin).Seconds()})
+	untouched := true
 	for _, m := range measurements {
 		if !only.MatchString(m.name) {
 			continue
 		}
+		if m.anew && !untouched {
+			if err := t.stop(c); err != nil {
+				return all, err
+			}
+			fresh, err := t.start(ctx)
+			if err != nil {
+				return all, err
+			}
+			c = fresh
+		}
+		untouched = false
 		end := func() error { return nil }
 		if profiles != "" {
 			if end, err = profile(ctx, c, profiles, t.name()+"-"+m.name); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -23,18 +24,21 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// measurements run in this order on one cluster.
+// measurements run in this order on one cluster, but for those of how it is
+// when new: each of them has a cluster of its own.
 var measurements = []struct {
 	name string
 	run  func(context.Context, *cluster) ([]figure, error)
+	anew bool
 }{
-	{"idle", idle},
-	{"pods", podStart},
-	{"deployment", deployment},
-	{"writes", writes},
-	{"list", list},
-	{"watch", watches},
-	{"schedule", schedule},
+	{name: "idle", run: idle},
+	{name: "pods", run: podStart},
+	{name: "deployment", run: deployment},
+	{name: "writes", run: writes},
+	{name: "list", run: list},
+	{name: "watch", run: watches},
+	{name: "schedule", run: schedule},
+	{name: "stored", run: stored, anew: true},
 }
 
 const ns = "default"
@@ -268,34 +272,37 @@ func writes(ctx context.Context, c *cluster) ([]figure, error) {
 
 const listed = 5000
 
-func fill(ctx context.Context, c *cluster) error {
+// fill creates n ConfigMaps with a label.
+func fill(ctx context.Context, c *cluster, label string, n int, data func(i int) string) error {
 	clients, err := c.clients(writers)
 	if err != nil {
 		return err
 	}
-	errs := make([]error, writers)
-	var wg sync.WaitGroup
-	for i, client := range clients {
-		wg.Go(func() {
-			for j := range listed / writers {
-				_, errs[i] = client.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
-					ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("l-%d-%d", i, j), Labels: map[string]string{"list": "yes"}},
-					Data:       map[string]string{"k": kib},
-				}, metav1.CreateOptions{})
-				if errs[i] != nil {
-					return
-				}
-			}
-		})
+	return spread(clients, n, func(k kubernetes.Interface, i int) error {
+		_, err := k.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", label, i), Labels: map[string]string{label: "yes"}},
+			Data:       map[string]string{"k": data(i)},
+		}, metav1.CreateOptions{})
+		return err
+	})
+}
+
+func sameKiB(int) string { return kib }
+
+// ownKiB is text that no other object shares and that is hard to compress.
+func ownKiB(i int) string {
+	b := make([]byte, 1024)
+	random := rand.New(rand.NewPCG(1, uint64(i)))
+	for j := range b {
+		b[j] = byte('!' + random.IntN('~'-'!'))
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	return string(b)
 }
 
 // list reads all bytes of the answer and does not decode them: what is measured
 // is the server.
 func list(ctx context.Context, c *cluster) ([]figure, error) {
-	if err := fill(ctx, c); err != nil {
+	if err := fill(ctx, c, "list", listed, sameKiB); err != nil {
 		return nil, err
 	}
 	var figures []figure
@@ -554,6 +561,31 @@ func spread(clients []kubernetes.Interface, n int, do func(k kubernetes.Interfac
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// stored asks what an object costs: by how much the cluster has grown once it
+// holds many, and has come to rest, as it had before.
+func stored(ctx context.Context, c *cluster) ([]figure, error) {
+	// Long enough that a process has rested, and has again in memory what it
+	// needs of its own program while nothing happens.
+	const n, settle = 20_000, 30 * time.Second
+	if err := pause(ctx, settle); err != nil {
+		return nil, err
+	}
+	before := pss(c.pids())
+	if err := fill(ctx, c, "stored", n, ownKiB); err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, settle); err != nil {
+		return nil, err
+	}
+	after := pss(c.pids())
+	client, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	return []figure{{Name: "memory a stored 1 KiB object (PSS)", Unit: "B", Value: (after - before) / n}},
+		client.CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "stored=yes"})
 }
 
 func simulatedNode(ctx context.Context, k kubernetes.Interface, i int) error {

@@ -52,6 +52,7 @@ type Config struct {
 type Cache struct {
 	store   store.Store
 	clock   clock.Clock
+	began   time.Time
 	log     *slog.Logger
 	byRow   map[*scheme.Resource]*Resource
 	byStore map[string]*Resource // by prefix below root
@@ -82,7 +83,7 @@ func New(c Config) *Cache {
 		c.Logger = slog.Default()
 	}
 	k := &Cache{
-		store: c.Store, clock: c.Clock, log: c.Logger,
+		store: c.Store, clock: c.Clock, began: c.Clock.Now(), log: c.Logger,
 		byRow:   make(map[*scheme.Resource]*Resource, len(c.Resources)),
 		byStore: make(map[string]*Resource, len(c.Resources)),
 		byName:  make(map[schema.GroupResource]*Resource, len(c.Resources)),
@@ -267,6 +268,9 @@ func (c *Cache) load(ctx context.Context) (int64, error) {
 				r.unreadable++
 				r.mu.Unlock()
 				continue
+			}
+			if n := len(fresh[r]); n > 0 {
+				share(fresh[r][n-1], e)
 			}
 			fresh[r] = append(fresh[r], e)
 		}

@@ -22,41 +22,68 @@ type encoding struct {
 	by    *Encoder
 	next  *encoding // made before this one
 	bytes atomic.Pointer[[]byte]
-	turn  atomic.Uint32 // the last in which the bytes were used
+	turn  atomic.Uint32 // the last in which the bytes were read; 0: in none
 }
 
-func (n *encoding) get(obj runtime.Object) ([]byte, error) {
-	if b := n.bytes.Load(); b != nil {
-		n.by.Kept.use(n, len(*b))
-		return *b, nil
+func (n *encoding) get(e *Entry, purpose purpose) ([]byte, error) {
+	b := n.bytes.Load()
+	made := b == nil
+	if made {
+		fresh, err := n.by.Encode(e.Object)
+		if err != nil {
+			return nil, err
+		}
+		b = &fresh
+		n.bytes.Store(b)
 	}
-	b, err := n.by.Encode(obj)
-	if err != nil {
-		return nil, err
+	if purpose == reading {
+		n.by.Kept.read(n, len(*b))
+	} else if made {
+		n.by.Kept.told(e, n, len(*b))
 	}
-	n.bytes.Store(&b)
-	n.by.Kept.use(n, len(b))
-	return b, nil
+	return *b, nil
 }
+
+// purpose is what bytes are asked for.
+type purpose uint8
+
+const (
+	reading purpose = iota
+	telling
+)
 
 // Encodings bounds what kept encodings take: those that were not used for long
 // are dropped, and made anew if they are asked for again. The zero value is
 // ready for use.
 //
-// It counts in turns. A turn ends when encodings of turnBytes were used in it;
-// what was used in the turn before, and not in this one, is dropped then. So up
-// to twice as much is kept.
+// What is read is counted in turns. A turn ends when encodings of turnBytes
+// were read in it; what was read in the turn before, and not in this one, is
+// dropped then. So up to twice as much is kept. What was only told, to who
+// wrote or watches, is dropped once newsBytes were told after it: most objects
+// are never read in the form in which they were written.
 type Encodings struct {
 	turn atomic.Uint32 // one less than the number of the turn
 
 	mu         sync.Mutex
-	young, old []*encoding // used in this turn, and in the one before
+	young, old []*encoding // read in this turn, and in the one before
 	bytes      int         // of young
+	news       []news      // a queue, which begins at first
+	first      int
+	newsBytes  int
 }
 
-const turnBytes = 8 << 20
+type news struct {
+	entry *Entry
+	*encoding
+	size int
+}
 
-func (k *Encodings) use(n *encoding, size int) {
+const (
+	turnBytes = 8 << 20
+	newsBytes = maxBytes // as long as watchers can be told
+)
+
+func (k *Encodings) read(n *encoding, size int) {
 	if k == nil {
 		return
 	}
@@ -75,12 +102,42 @@ func (k *Encodings) use(n *encoding, size int) {
 func (k *Encodings) endTurn() {
 	turn := k.turn.Add(1) // the one that ends
 	for _, n := range k.old {
-		if n.turn.Load() < turn {
+		if t := n.turn.Load(); t < turn && n.turn.CompareAndSwap(t, 0) {
 			n.bytes.Store(nil)
 		}
 	}
 	clear(k.old)
 	k.old, k.young, k.bytes = k.young, k.old[:0], 0
+}
+
+func (k *Encodings) told(e *Entry, n *encoding, size int) {
+	if k == nil {
+		return
+	}
+	k.mu.Lock()
+	k.news = append(k.news, news{e, n, size})
+	k.newsBytes += size
+	k.forget(newsBytes)
+	k.mu.Unlock()
+}
+
+// forget drops the oldest news, down to so many bytes.
+func (k *Encodings) forget(most int) {
+	for k.newsBytes > most {
+		n := &k.news[k.first]
+		if n.turn.Load() == 0 {
+			n.bytes.Store(nil)
+			n.entry.forget(n.encoding)
+		}
+		k.newsBytes -= n.size
+		*n = news{}
+		k.first++
+	}
+	if k.first > len(k.news)/2 { // the room of what is gone
+		n := copy(k.news, k.news[k.first:])
+		clear(k.news[n:])
+		k.news, k.first = k.news[:n], 0
+	}
 }
 
 // Drop drops all.
@@ -89,5 +146,6 @@ func (k *Encodings) Drop() {
 	defer k.mu.Unlock()
 	k.endTurn()
 	k.endTurn()
-	k.old, k.young = nil, nil
+	k.forget(0)
+	k.old, k.young, k.news = nil, nil, nil
 }

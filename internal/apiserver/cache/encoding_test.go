@@ -85,10 +85,14 @@ func TestEncodingsByManyAtOnce(t *testing.T) {
 	}}
 	entries, _, _ := counted(200, nil)
 	var all sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
 		all.Go(func() {
-			for _, e := range entries {
-				b, err := e.Bytes(by)
+			for j, e := range entries {
+				get := e.Bytes
+				if (i+j)%2 == 0 {
+					get = e.News
+				}
+				b, err := get(by)
 				if err != nil || string(b[256<<10:]) != e.Key {
 					t.Errorf("%s: %v", e.Key, err)
 				}
@@ -97,4 +101,53 @@ func TestEncodingsByManyAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// What is told is kept for a short while, and for longer once it is read.
+func TestNewsAreKeptForAWhile(t *testing.T) {
+	var kept cache.Encodings
+	entries, by, made := counted(20, &kept)
+	want := 0
+	check := func(b []byte, err error, makes int) {
+		t.Helper()
+		if err != nil || len(b) != 1<<20 {
+			t.Fatal(len(b), err)
+		}
+		if want += makes; *made != want {
+			t.Fatalf("made %d times, not %d", *made, want)
+		}
+	}
+	tell := func(i, makes int) {
+		t.Helper()
+		b, err := entries[i].News(by)
+		check(b, err, makes)
+	}
+	read := func(i, makes int) {
+		t.Helper()
+		b, err := entries[i].Bytes(by)
+		check(b, err, makes)
+	}
+	for i := range 4 {
+		tell(i, 1)
+	}
+	for i := range 4 {
+		tell(i, 0)
+	}
+	read(0, 0)
+	tell(4, 1)
+	tell(5, 1)
+	read(0, 0)
+	tell(1, 1) // it was dropped, and takes the place of another
+	tell(4, 0)
+	tell(5, 0)
+	tell(2, 1)
+	// A lot that is told takes nothing from what is read.
+	for i := 6; i < 20; i++ {
+		tell(i, 1)
+	}
+	read(0, 0)
+	tell(0, 0)
+	kept.Drop()
+	read(0, 1)
+	tell(19, 1)
 }

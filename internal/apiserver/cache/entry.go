@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // seed makes the hashes of stored bytes comparable within this process.
@@ -32,43 +33,43 @@ type Entry struct {
 	Size int
 	Sum  uint64
 
-	meta      metav1.Object
-	index     string // the value of the resource's indexed field
 	encodings atomic.Pointer[encoding]
 }
 
 // Bytes returns the object as the encoder makes it. It is made at most once
 // for as long as it is kept (but for a race, whose loser is dropped). The bytes
 // are shared and read-only.
-func (e *Entry) Bytes(by *Encoder) ([]byte, error) {
-	head := e.encodings.Load()
-	for n := head; n != nil; n = n.next {
-		if n.by == by {
-			return n.get(e.Object)
-		}
-	}
-	made := &encoding{by: by, next: head}
-	b, err := made.get(e.Object)
-	if err != nil {
-		return nil, err
-	}
-	for !e.encodings.CompareAndSwap(made.next, made) {
-		made.next = e.encodings.Load()
-		for n := made.next; n != nil; n = n.next {
+func (e *Entry) Bytes(by *Encoder) ([]byte, error) { return e.encoded(by, reading) }
+
+// News is Bytes for who wrote the object or watches it: what nobody else asks
+// for is not kept for long.
+func (e *Entry) News(by *Encoder) ([]byte, error) { return e.encoded(by, telling) }
+
+func (e *Entry) encoded(by *Encoder, purpose purpose) ([]byte, error) {
+	for {
+		head := e.encodings.Load()
+		for n := head; n != nil; n = n.next {
 			if n.by == by {
-				return n.get(e.Object)
+				return n.get(e, purpose)
 			}
 		}
+		n := &encoding{by: by, next: head}
+		if e.encodings.CompareAndSwap(head, n) {
+			return n.get(e, purpose)
+		}
 	}
-	return b, nil
 }
 
+// forget lets go of an encoding without bytes, if it is the last that was made.
+func (e *Entry) forget(n *encoding) { e.encodings.CompareAndSwap(n, n.next) }
+
 // Meta returns the object's metadata, read-only.
-func (e *Entry) Meta() metav1.Object { return e.meta }
+func (e *Entry) Meta() metav1.Object { return e.Object.(metav1.Object) }
 
-func (e *Entry) labels() labels.Set { return e.meta.GetLabels() }
+func (e *Entry) labels() labels.Set { return e.Meta().GetLabels() }
 
-// entry makes an entry of a stored item, decoding it if it must.
+// entry makes an entry of a stored item, decoding it if it must. The object is
+// nobody else's yet.
 func (r *Resource) entry(it *store.Item) (*Entry, error) {
 	obj, _ := it.Object.(runtime.Object)
 	if obj == nil {
@@ -77,7 +78,8 @@ func (r *Resource) entry(it *store.Item) (*Entry, error) {
 			return nil, err
 		}
 	}
-	e := r.entryOf(strings.TrimPrefix(it.Key, r.prefix), obj, it.Revision)
+	e := NewEntry(strings.TrimPrefix(it.Key, r.prefix), obj, it.Revision)
+	e.gather()
 	e.Size, e.Sum = len(it.Value), Sum(it.Value)
 	return e, nil
 }
@@ -85,23 +87,36 @@ func (r *Resource) entry(it *store.Item) (*Entry, error) {
 // NewEntry returns an entry of an object that the cache does not hold: of a dry
 // run, or one that is gone.
 func NewEntry(key string, obj runtime.Object, revision int64) *Entry {
-	return &Entry{Key: key, Object: obj, Revision: revision, meta: obj.(metav1.Object)}
+	return &Entry{Key: key, Object: obj, Revision: revision}
 }
 
-func (r *Resource) entryOf(key string, obj runtime.Object, revision int64) *Entry {
-	e := NewEntry(key, obj, revision)
-	if r.indexed != "" {
-		e.index = r.row.Fields(obj).Get(r.indexed)
+// gather puts the small texts that are the object's own into one piece of
+// memory: many small pieces take more, and what is allocated beside them and
+// goes again leaves gaps between them.
+func (e *Entry) gather() {
+	m := e.Meta()
+	uid, version := m.GetUID(), m.GetResourceVersion()
+	key := e.Key
+	all := key + string(uid) + version
+	e.Key = all[:len(key)]
+	m.SetUID(types.UID(all[len(key) : len(key)+len(uid)]))
+	m.SetResourceVersion(all[len(key)+len(uid):])
+	namespace, name, ok := strings.Cut(e.Key, "/")
+	if !ok {
+		namespace, name = "", e.Key
 	}
-	return e
+	if m.GetName() == name && m.GetNamespace() == namespace {
+		m.SetName(name)
+		m.SetNamespace(namespace)
+	}
 }
 
 // at returns the same state under another revision, as the last word on an
 // object that is deleted or leaves a selection.
-func (r *Resource) at(e *Entry, revision int64) *Entry {
+func (e *Entry) at(revision int64) *Entry {
 	obj := e.Object.DeepCopyObject()
 	obj.(metav1.Object).SetResourceVersion(strconv.FormatInt(revision, 10))
-	n := r.entryOf(e.Key, obj, revision)
+	n := NewEntry(e.Key, obj, revision)
 	n.Size = e.Size
 	return n
 }

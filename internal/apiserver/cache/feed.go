@@ -1,7 +1,7 @@
 package cache
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/watch"
@@ -24,23 +24,23 @@ const (
 	byIndex     = "i/"
 )
 
-// Event is one write of a resource.
+// Event is one write of a resource. There are many of them: it is kept small.
 type Event struct {
-	Type     watch.EventType
-	Revision int64
-
+	Type        watch.EventType
 	entry, prev *Entry
-	resource    *Resource
-	at          time.Time
-
-	once sync.Once
-	left *Entry
+	at          time.Duration // since the cache began
+	left        atomic.Pointer[Entry]
 }
 
-// leaving is the last state that a selection saw of an object that left it.
+func (ev *Event) revision() int64 { return ev.entry.Revision }
+
+// leaving is the last state that a selection saw of an object that left it. All
+// who ask are told the same one, for the sake of its encodings.
 func (ev *Event) leaving() *Entry {
-	ev.once.Do(func() { ev.left = ev.resource.at(ev.prev, ev.Revision) })
-	return ev.left
+	if ev.left.Load() == nil {
+		ev.left.CompareAndSwap(nil, ev.prev.at(ev.revision()))
+	}
+	return ev.left.Load()
 }
 
 // feed is a window of events and those who wait for the next one. The lock of
@@ -87,7 +87,7 @@ func (f *feed) get(pos uint64) *Event { return f.ring[pos&uint64(len(f.ring)-1)]
 // revision dropped, or 0.
 func (f *feed) push(ev *Event) (dropped int64) {
 	for n := f.next - f.first; n >= minEvents; n-- {
-		if n < maxEvents && f.bytes+ev.entry.Size <= maxBytes && ev.at.Sub(f.get(f.first).at) <= maxAge {
+		if n < maxEvents && f.bytes+ev.entry.Size <= maxBytes && ev.at-f.get(f.first).at <= maxAge {
 			break
 		}
 		dropped = f.drop()
@@ -107,7 +107,7 @@ func (f *feed) drop() int64 {
 	f.bytes -= old.entry.Size
 	f.ring[f.first&uint64(len(f.ring)-1)] = nil
 	f.first++
-	return old.Revision
+	return old.revision()
 }
 
 func (f *feed) resize(n int) {
@@ -121,8 +121,8 @@ func (f *feed) resize(n int) {
 // trim forgets what is older than a time, down to the least that is kept. It
 // returns the newest revision dropped, or 0, and whether more than the least
 // is left.
-func (f *feed) trim(before time.Time) (dropped int64, more bool) {
-	for f.next-f.first > minEvents && f.get(f.first).at.Before(before) {
+func (f *feed) trim(before time.Duration) (dropped int64, more bool) {
+	for f.next-f.first > minEvents && f.get(f.first).at < before {
 		dropped = f.drop()
 	}
 	n := int(f.next - f.first)

@@ -104,7 +104,7 @@ func (c *Cache) Object(resource schema.GroupResource, namespace, name string) me
 		return nil
 	}
 	if e := r.Get(Key(namespace, name)); e != nil {
-		return e.meta
+		return e.Meta()
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (c *Cache) Await(ctx context.Context, resource schema.GroupResource, namesp
 		}
 		for i := range buf {
 			if buf[i].Type != watch.Deleted {
-				return buf[i].Entry.meta
+				return buf[i].Entry.Meta()
 			}
 		}
 		if bell == nil {

@@ -99,7 +99,10 @@ func Key(namespace, name string) string {
 	return namespace + "/" + name
 }
 
-func indexKey(e *Entry) string { return e.index + "\x00" + e.Key }
+// value returns what an entry is indexed by.
+func (r *Resource) value(e *Entry) string { return r.row.Fields(e.Object).Get(r.indexed) }
+
+func (r *Resource) indexKey(e *Entry) string { return r.value(e) + "\x00" + e.Key }
 
 // reset replaces the whole state; watchers are ended.
 func (r *Resource) reset(entries []*Entry, revision int64) {
@@ -112,7 +115,7 @@ func (r *Resource) reset(entries []*Entry, revision int64) {
 		r.bytes += int64(e.Size)
 		r.tree.ReplaceOrInsert(item{e.Key, e})
 		if r.index != nil {
-			r.index.ReplaceOrInsert(item{indexKey(e), e})
+			r.index.ReplaceOrInsert(item{r.indexKey(e), e})
 		}
 	}
 	r.snap.Store(nil)
@@ -143,7 +146,7 @@ func (r *Resource) apply(se *store.Event) error {
 	}
 	key := strings.TrimPrefix(se.Key, r.prefix)
 	old, _ := r.tree.Get(item{key: key})
-	ev := &Event{Revision: se.Revision, prev: old.entry, resource: r}
+	ev := &Event{prev: old.entry}
 	switch {
 	case se.Deleted:
 		if old.entry == nil {
@@ -151,7 +154,7 @@ func (r *Resource) apply(se *store.Event) error {
 		}
 		ev.Type = watch.Deleted
 		if se.Object == nil {
-			ev.entry = r.at(old.entry, se.Revision)
+			ev.entry = old.entry.at(se.Revision)
 		} else {
 			it := se.Item
 			it.Value = nil
@@ -165,7 +168,7 @@ func (r *Resource) apply(se *store.Event) error {
 		r.tree.Delete(old)
 		r.bytes -= int64(old.entry.Size)
 		if r.index != nil {
-			r.index.Delete(item{key: indexKey(old.entry)})
+			r.index.Delete(item{key: r.indexKey(old.entry)})
 		}
 	default:
 		e, err := r.entry(&se.Item)
@@ -174,17 +177,23 @@ func (r *Resource) apply(se *store.Event) error {
 		}
 		ev.Type, ev.entry = watch.Modified, e
 		r.bytes += int64(e.Size)
-		if old.entry == nil {
+		like := old.entry
+		if like == nil {
 			ev.Type = watch.Added
+			like = r.beside(key)
 		} else {
-			r.bytes -= int64(old.entry.Size)
+			r.bytes -= int64(like.Size)
 		}
-		r.tree.ReplaceOrInsert(item{key, e})
+		share(like, e)
+		r.tree.ReplaceOrInsert(item{e.Key, e})
 		if r.index != nil {
-			if old.entry != nil && old.entry.index != e.index {
-				r.index.Delete(item{key: indexKey(old.entry)})
+			key := r.indexKey(e)
+			if old.entry != nil {
+				if was := r.indexKey(old.entry); was != key {
+					r.index.Delete(item{key: was})
+				}
 			}
-			r.index.ReplaceOrInsert(item{indexKey(e), e})
+			r.index.ReplaceOrInsert(item{key, e})
 		}
 	}
 	r.last = se.Revision
@@ -193,9 +202,20 @@ func (r *Resource) apply(se *store.Event) error {
 	return nil
 }
 
+// beside returns the last entry before a key, if there is one: what is named
+// alike is often made alike. mu is held.
+func (r *Resource) beside(key string) (e *Entry) {
+	r.tree.DescendLessOrEqual(item{key: key}, func(it item) bool {
+		e = it.entry
+		return false
+	})
+	return e
+}
+
 // publish appends the event to every feed it belongs to.
 func (r *Resource) publish(ev *Event) {
-	ev.at = r.cache.clock.Now()
+	now := r.cache.clock.Now()
+	ev.at = now.Sub(r.cache.began)
 	r.dispatched++
 	room := len(r.all.ring)
 	if low := r.all.push(ev); low > 0 {
@@ -207,26 +227,29 @@ func (r *Resource) publish(ev *Event) {
 	if r.all.next-r.all.first > minEvents {
 		r.cache.trimLater()
 	}
-	r.wake(r.all, ev.at)
+	r.wake(r.all, now)
 	if len(r.feeds) == 0 {
 		return
 	}
-	r.offer(byKey+ev.entry.Key, ev)
+	r.offer(byKey+ev.entry.Key, ev, now)
 	if i := strings.IndexByte(ev.entry.Key, '/'); i >= 0 {
-		r.offer(byNamespace+ev.entry.Key[:i], ev)
+		r.offer(byNamespace+ev.entry.Key[:i], ev, now)
 	}
 	if r.indexed != "" {
-		r.offer(byIndex+ev.entry.index, ev)
-		if ev.prev != nil && ev.prev.index != ev.entry.index {
-			r.offer(byIndex+ev.prev.index, ev)
+		value := r.value(ev.entry)
+		r.offer(byIndex+value, ev, now)
+		if ev.prev != nil {
+			if was := r.value(ev.prev); was != value {
+				r.offer(byIndex+was, ev, now)
+			}
 		}
 	}
 }
 
-func (r *Resource) offer(name string, ev *Event) {
+func (r *Resource) offer(name string, ev *Event, now time.Time) {
 	if f := r.feeds[name]; f != nil {
 		f.push(ev)
-		r.wake(f, ev.at)
+		r.wake(f, now)
 	}
 }
 
@@ -265,13 +288,14 @@ func (r *Resource) trim(now time.Time) (more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	room := len(r.all.ring)
-	dropped, more := r.all.trim(now.Add(-maxAge))
+	before := now.Sub(r.cache.began) - maxAge
+	dropped, more := r.all.trim(before)
 	if len(r.all.ring) < room {
 		r.shrunk++
 	}
 	r.low = max(r.low, dropped)
 	for _, f := range r.feeds {
-		_, m := f.trim(now.Add(-maxAge))
+		_, m := f.trim(before)
 		more = more || m
 	}
 	r.kept = slices.DeleteFunc(r.kept, func(k keptSnapshot) bool { return !now.Before(k.until) })
@@ -399,7 +423,7 @@ func (r *Resource) read(ctx context.Context, revision int64) (*Snapshot, error) 
 		}
 		s.tree.ReplaceOrInsert(item{e.Key, e})
 		if s.index != nil {
-			s.index.ReplaceOrInsert(item{indexKey(e), e})
+			s.index.ReplaceOrInsert(item{r.indexKey(e), e})
 		}
 	}
 	return s, nil
@@ -444,6 +468,6 @@ func (s *Snapshot) Ascend(sel *Selection, start string, f func(*Entry) bool) {
 func (r *Resource) since(revision int64) uint64 {
 	f := r.all
 	n := int(f.next - f.first)
-	i := sort.Search(n, func(i int) bool { return f.get(f.first+uint64(i)).Revision > revision })
+	i := sort.Search(n, func(i int) bool { return f.get(f.first+uint64(i)).revision() > revision })
 	return f.first + uint64(i)
 }

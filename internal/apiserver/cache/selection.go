@@ -16,7 +16,7 @@ type Selection struct {
 	byIndex         bool
 	index           string
 	label           labels.Selector     // nil selects all
-	reqs            fields.Requirements // what the scope above does not say
+	reqs            fields.Requirements // what name and namespace do not say
 }
 
 // Select narrows a resource to a namespace (empty is all), labels and fields
@@ -39,6 +39,7 @@ func (r *Resource) Select(namespace string, label labels.Selector, field fields.
 			s.namespace = q.Value
 		case exact && r.indexed != "" && q.Field == r.indexed && !s.byIndex:
 			s.byIndex, s.index = true, q.Value
+			s.reqs = append(s.reqs, q)
 		default:
 			s.reqs = append(s.reqs, q)
 		}
@@ -49,7 +50,7 @@ func (r *Resource) Select(namespace string, label labels.Selector, field fields.
 // Whole tells whether the selection asks nothing beyond a namespace: then all
 // that Ascend comes by matches.
 func (s *Selection) Whole() bool {
-	return s.label == nil && len(s.reqs) == 0 && s.name == "" && !s.byIndex
+	return s.label == nil && len(s.reqs) == 0 && s.name == ""
 }
 
 // Everything tells whether every entry of the scope matches.
@@ -78,13 +79,10 @@ func (s *Selection) feed() string {
 
 // Matches tells whether the entry is selected.
 func (s *Selection) Matches(e *Entry) bool {
-	if s.name != "" && e.meta.GetName() != s.name {
+	if s.name != "" && e.Meta().GetName() != s.name {
 		return false
 	}
-	if s.namespace != "" && e.meta.GetNamespace() != s.namespace {
-		return false
-	}
-	if s.byIndex && e.index != s.index {
+	if s.namespace != "" && e.Meta().GetNamespace() != s.namespace {
 		return false
 	}
 	if s.label != nil && !s.label.Matches(e.labels()) {

@@ -23,6 +23,8 @@ type WatchOptions struct {
 type Delivery struct {
 	Type  watch.EventType
 	Entry *Entry
+	// Stood tells that the object stood like this when the watch began.
+	Stood bool
 }
 
 // Watcher reads the events of a selection at its own pace. One goroutine uses
@@ -206,7 +208,7 @@ func (w *Watcher) state(buf []Delivery) []Delivery {
 			return false
 		}
 		if w.sel.Matches(e) {
-			buf = append(buf, Delivery{watch.Added, e})
+			buf = append(buf, Delivery{Type: watch.Added, Entry: e, Stood: true})
 		}
 		return true
 	})
@@ -220,22 +222,22 @@ func (w *Watcher) state(buf []Delivery) []Delivery {
 func (w *Watcher) filter(buf []Delivery, events []*Event) []Delivery {
 	all := w.sel.everything()
 	for _, ev := range events {
-		w.seen = ev.Revision
+		w.seen = ev.revision()
 		if all {
-			buf = append(buf, Delivery{ev.Type, ev.entry})
+			buf = append(buf, Delivery{Type: ev.Type, Entry: ev.entry})
 			continue
 		}
 		before := ev.prev != nil && w.sel.Matches(ev.prev)
 		now := ev.Type != watch.Deleted && w.sel.Matches(ev.entry)
 		switch {
 		case now && before:
-			buf = append(buf, Delivery{watch.Modified, ev.entry})
+			buf = append(buf, Delivery{Type: watch.Modified, Entry: ev.entry})
 		case now:
-			buf = append(buf, Delivery{watch.Added, ev.entry})
+			buf = append(buf, Delivery{Type: watch.Added, Entry: ev.entry})
 		case before && ev.Type == watch.Deleted:
-			buf = append(buf, Delivery{watch.Deleted, ev.entry})
+			buf = append(buf, Delivery{Type: watch.Deleted, Entry: ev.entry})
 		case before:
-			buf = append(buf, Delivery{watch.Deleted, ev.leaving()})
+			buf = append(buf, Delivery{Type: watch.Deleted, Entry: ev.leaving()})
 		}
 	}
 	return buf

@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	lazySync   = time.Second
-	batchBytes = 1 << 20 // after which a batch is not made larger
+	lazySync = time.Second
+	// batchBytes is after which a batch is not made larger: one of half a
+	// memtable would go around it.
+	batchBytes = 512 << 10
 )
 
 // committer is what only the commit loop touches, apart from Open and Close,
@@ -71,6 +73,9 @@ func (s *Store) commitLoop() {
 		case <-timerC(c.expiry):
 			c.expiry, c.due = nil, 0
 			s.expire()
+		case done := <-s.trims:
+			c.recent = recent{}
+			close(done)
 		case <-s.stop:
 			for _, r := range s.queue.take() {
 				if r.state.CompareAndSwap(waiting, taken) {

@@ -59,7 +59,8 @@ type Store struct {
 	queue   queue
 	commits committer
 	batches chan *batch
-	flying  atomic.Int64 // batches between committer and finisher
+	flying  atomic.Int64       // batches between committer and finisher
+	trims   chan chan struct{} // closed once recent states are forgotten
 	stop    chan struct{}
 	gone    chan struct{}   // closed when the database is left behind
 	ending  context.Context // ends background work
@@ -98,6 +99,7 @@ func Open(c Config) (_ *Store, err error) {
 		log:     c.Logger,
 		memory:  c.Memory,
 		batches: make(chan *batch, 8),
+		trims:   make(chan chan struct{}),
 		stop:    make(chan struct{}),
 		gone:    make(chan struct{}),
 	}
@@ -135,16 +137,19 @@ func Open(c Config) (_ *Store, err error) {
 }
 
 func (s *Store) options() *pebble.Options {
-	// Memtables count against it: two full ones leave half for blocks.
-	s.cache = pebble.NewCache(16 << 20)
+	// Memtables count against it: two full ones leave most for blocks.
+	s.cache = pebble.NewCache(12 << 20)
 	o := &pebble.Options{
 		Cache:              s.cache,
 		Logger:             logger{s.log},
 		EventListener:      &pebble.EventListener{BackgroundError: s.backgroundError},
 		FormatMajorVersion: pebble.FormatNewest,
-		// Memtables begin at 256 KiB and double up to this size.
-		MemTableSize:                4 << 20,
-		MemTableStopWritesThreshold: 4,
+		// Memtables begin at 256 KiB and double up to this size. Two of them stay
+		// for good, and they are part of the heap. As they are small, so are the
+		// tables that they become, and more of those are compacted together.
+		MemTableSize:                2 << 20,
+		MemTableStopWritesThreshold: 8,
+		L0CompactionThreshold:       8,
 		MaxOpenFiles:                256,
 		MaxManifestFileSize:         4 << 20,
 		DisableTableStats:           true,
@@ -333,6 +338,17 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.disk.Close())
 	}
 	return err
+}
+
+// Trim lets go of what is only kept to make writes quicker. It returns when
+// that is done, or when the store is closed.
+func (s *Store) Trim() {
+	done := make(chan struct{})
+	select {
+	case s.trims <- done:
+		<-done
+	case <-s.stop:
+	}
 }
 
 // use keeps the database open until the returned function is called.
