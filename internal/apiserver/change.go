@@ -147,12 +147,19 @@ var patchTypes = map[string]types.PatchType{
 	string(types.ApplyYAMLPatchType):      types.ApplyYAMLPatchType,
 }
 
-const patchMedia = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
+// errPatchMedia is the answer to a patch of no known type, which upstream does
+// not even route.
+func errPatchMedia() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
+		Message: "415: Unsupported Media Type",
+	}}
+}
 
 func (q *request) patch(subresource string) error {
 	pt, ok := patchTypes[mediaType(q.r.Header)]
 	if !ok {
-		return unsupportedMedia(patchMedia)
+		return errPatchMedia()
 	}
 	if err := q.negotiate(shaped); err != nil {
 		return err

@@ -60,16 +60,16 @@ func (q *request) scope() string {
 	return ""
 }
 
-// revision reads a resourceVersion.
+// revision reads a resourceVersion; its error is no Status.
 func revision(s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
-		return 0, apierrors.NewBadRequest(fmt.Sprintf("invalid resource version %q: must be a positive number", s))
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, field.Invalid(field.NewPath("resourceVersion"), s, err.Error())
 	}
-	return n, nil
+	return int64(n), nil
 }
 
 // selection reads the selectors of a list, watch or deletecollection.
@@ -161,9 +161,6 @@ func checkList(o *metav1.ListOptions, watch bool) error {
 		forbid(match == exact && o.ResourceVersion == "0", at, `resourceVersionMatch "exact" is forbidden for resourceVersion "0"`)
 		forbid(o.SendInitialEvents != nil, field.NewPath("sendInitialEvents"), "sendInitialEvents is forbidden for list")
 	}
-	if o.Limit < 0 {
-		errs = append(errs, field.Invalid(field.NewPath("limit"), o.Limit, "must be greater than or equal to 0"))
-	}
 	if len(errs) == 0 {
 		return nil
 	}
@@ -194,8 +191,17 @@ func parseToken(s string) (t token, err error) {
 	if err == nil {
 		err = json.Unmarshal(b, &t)
 	}
-	if err != nil || t.APIVersion != tokenVersion || t.Start == "" || t.Revision == 0 || t.Revision < -1 {
-		return t, apierrors.NewBadRequest("continue key is not valid: it must be the one that the list returned")
+	switch {
+	case err != nil:
+	case t.APIVersion != tokenVersion:
+		err = fmt.Errorf("server does not recognize this encoded version %v", t.APIVersion)
+	case t.Revision == 0 || t.Revision < -1:
+		err = fmt.Errorf("incorrect encoded start resourceVersion (version %s)", tokenVersion)
+	case t.Start == "":
+		err = fmt.Errorf("encoded start key empty (version %s)", tokenVersion)
+	}
+	if err != nil {
+		return t, apierrors.NewBadRequest("invalid continue token: continue key is not valid: " + err.Error())
 	}
 	return t, nil
 }
@@ -238,7 +244,7 @@ func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, erro
 	}
 	n, err := revision(o.ResourceVersion)
 	if err != nil {
-		return nil, "", err
+		return nil, "", apierrors.NewBadRequest("invalid resource version: " + err.Error())
 	}
 	switch {
 	case o.ResourceVersion == "":

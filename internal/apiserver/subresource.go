@@ -136,7 +136,7 @@ func (q *request) decodeKind(kind schema.GroupVersionKind, mt scheme.MediaType, 
 func (q *request) patchScale(sub *scheme.Subresource, s *strategy.Scale) error {
 	pt, ok := patchTypes[mediaType(q.r.Header)]
 	if !ok {
-		return unsupportedMedia(patchMedia)
+		return errPatchMedia()
 	}
 	o, err := scheme.ParsePatchOptions(q.query)
 	if err != nil {

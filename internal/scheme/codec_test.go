@@ -214,7 +214,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"other version", `{"kind":"Deployment","apiVersion":"apps/v1"}`,
 			`the API version in the data (apps/v1) does not match the expected API version (v1)`, JSON},
 		{"unknown kind", `{"kind":"Foo","apiVersion":"v1"}`,
-			`the object provided is unrecognized (must be of type Pod): no kind "Foo" is registered for version "v1" ({"kind":"Foo","apiVersion":"v1 ...)`, JSON},
+			`Foo in version "v1" cannot be handled as a Pod: no kind "Foo" is registered for version "v1" in scheme "pkg/runtime/scheme.go:111"`, JSON},
 		{"yaml duplicate", "spec:\n  nodeName: a\n  nodeName: b\n",
 			"Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: yaml: unmarshal errors:\n  line 3: key \"nodeName\" already set in map", YAML},
 		{"no protobuf", `{}`, `the object provided is unrecognized (must be of type Pod): provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({})`, Protobuf},

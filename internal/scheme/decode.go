@@ -112,8 +112,8 @@ func unmarshalText(into any, body []byte, mt MediaType, v Validation) (strict []
 // from want.
 func typeOf(body []byte, mt MediaType, want schema.GroupVersionKind) (schema.GroupVersionKind, error) {
 	var t struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
+		APIVersion string `json:"apiVersion,omitempty"`
+		Kind       string `json:"kind,omitempty"`
 	}
 	data := body
 	if mt == YAML {
@@ -149,7 +149,7 @@ func (t *Table) checkKind(got, want schema.GroupVersionKind, body []byte) error 
 		return nil
 	}
 	if t.NewObject(got) == nil {
-		return unrecognized(want, fmt.Errorf("no kind %q is registered for version %q", got.Kind, got.GroupVersion()), body)
+		return cannotHandle(got, want, fmt.Errorf("no kind %q is registered for version %q in scheme %q", got.Kind, got.GroupVersion(), "pkg/runtime/scheme.go:111"))
 	}
 	if got.GroupVersion() != want.GroupVersion() {
 		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)",
