@@ -279,7 +279,7 @@ func (q *request) find(o *metav1.ListOptions) (p page, err error) {
 		return p, err
 	}
 	all := sel.Whole()
-	if all && o.Limit == 0 {
+	if all && o.Limit <= 0 {
 		p.entries = make([]*cache.Entry, 0, s.Len())
 	}
 	more, seen := int64(0), 0

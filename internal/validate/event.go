@@ -20,7 +20,6 @@ var eventRules = &rules{ // never changed
 // newer form of it (KEP-383).
 var newEventRules = &rules{ // never changed
 	create: rule(newEvent),
-	name:   path.ValidatePathSegmentName,
 	update: change(newEventUpdate),
 }
 

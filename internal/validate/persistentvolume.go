@@ -124,6 +124,9 @@ func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
 	if first("fc", s.FC != nil) && len(s.FC.TargetWWNs)+len(s.FC.WWIDs) == 0 {
 		e.required(specPath.Child("fc", "targetWWNs"), "must specify either targetWWNs or wwids, but not both")
 	}
+	if s.FlexVolume != nil {
+		e.given(specPath.Child("flexVolume"), "driver", s.FlexVolume.Driver)
+	}
 	for _, other := range []struct {
 		name string
 		set  bool
