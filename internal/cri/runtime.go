@@ -200,11 +200,20 @@ func (r *Runtime) supervisorBinary() (_ *os.File, err error) {
 		return nil, err
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
+	// While the kernel looks at a page or moves it, the file counts as in use.
+	// It waits for that, a fraction of a second; a busy machine takes longer.
+	for tries := 0; ; tries++ {
+		if _, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err == nil {
+			return f, nil
+		}
+		if err != unix.EBUSY || tries == sealTries {
+			return nil, os.NewSyscallError("fcntl(F_ADD_SEALS)", err)
+		}
 	}
-	return f, nil
 }
+
+// sealTries is how often a file that is in use is asked for again.
+const sealTries = 30
 
 // reconcile brings what is known here and what the supervisor holds together.
 func (r *Runtime) reconcile(ctx context.Context, states []supervisor.State) {
