@@ -88,7 +88,7 @@ var refused = []struct {
 	{"unknown patch type", "PATCH", configs + "/kept", jsonType, `{}`, 415, `.`},
 	{"bad label selector", "GET", configs + "?labelSelector=a%3D%3D%3Db", "", "", 400, `.`},
 	{"unknown field selector", "GET", podsPath + "?fieldSelector=spec.color%3Dred", "", "", 400, `field label not supported: spec.color`},
-	{"bad resourceVersion", "GET", configs + "?resourceVersion=abc", "", "", 400, `resource version "abc"`},
+	{"bad resourceVersion", "GET", configs + "?resourceVersion=abc", "", "", 400, `invalid resource version: resourceVersion: Invalid value: "abc"`},
 	{"bad limit", "GET", configs + "?limit=abc", "", "", 400, `.`},
 	{"forged continue token", "GET", configs + "?limit=1&continue=nonsense", "", "", 400, `continue`},
 	{"no such resource", "GET", "/api/v1/nonsense", "", "", 404, `the server could not find the requested resource`},
