@@ -145,6 +145,7 @@ func (c *conn) greet() error {
 // read handles frames until the connection ends.
 func (c *conn) read() {
 	for {
+		c.out.listen()
 		f, err := c.framer.ReadFrame()
 		if err == nil {
 			c.heard.Store(c.now())

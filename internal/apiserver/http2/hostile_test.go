@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -96,8 +97,8 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// TestFloodsUnread of what the server must answer end the connection, for a
-// client that does not read.
+// TestFloodsUnread of what the server must answer are not read on, and end the
+// connection of a client that does not read.
 func TestFloodsUnread(t *testing.T) {
 	for name, say := range map[string]func(i int) string{
 		"ping":     func(int) string { return "ping" },
@@ -106,7 +107,9 @@ func TestFloodsUnread(t *testing.T) {
 		"requests": func(i int) string { return fmt.Sprintf("get %d /", 2*i+1) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := dial(t, config(), answers())
+			c := config()
+			c.WriteWithin, c.PingAfter = 200*time.Millisecond, 100*time.Millisecond
+			p := dial(t, c, answers())
 			for i := 0; p.send(say(i)) == nil; i++ {
 			}
 			p.net.Close()

@@ -12,10 +12,10 @@
 // Push, priorities and upgrades from HTTP/1.1 are not served; CONNECT is refused.
 //
 // Invariants: frames of a stream leave in the order in which they were
-// composed, and headers in that of their compression. Neither reading nor the
-// state of streams waits for a client that does not read. What a client may
-// make the server hold is bounded: streams, headers, unread bodies, answers to
-// its own control frames.
+// composed, and headers in that of their compression. The state of streams waits
+// for nobody; reading waits for a client that does not read the answers to its
+// own control frames, and for no other. What a client may make the server hold
+// is bounded: streams, headers, unread bodies, those answers.
 package http2
 
 import (

@@ -18,7 +18,7 @@ const (
 	// mostOut is how much may be composed before whoever composes more waits.
 	mostOut = 2 * piece
 	// mostControl is how much of what a client makes the server say by itself
-	// may wait for it to be read.
+	// may wait for it to be read. From half of it, the client is not read.
 	mostControl = 64 << 10
 	// turns is how often whoever found nobody writing writes what others have
 	// composed meanwhile, before a goroutine of its own goes on with it.
@@ -139,6 +139,16 @@ func (w *writer) send(q [][]byte, n int) (err error) {
 		}
 	}
 	return nil
+}
+
+// listen returns once the client has read enough of what it made the server say
+// by itself, for more to be heard; one that never does has WriteWithin.
+func (w *writer) listen() {
+	w.mu.Lock()
+	for w.control > mostControl/2 && w.err == nil {
+		w.room.Wait()
+	}
+	w.mu.Unlock()
 }
 
 // drain returns once all that was composed is written, or cannot be.
