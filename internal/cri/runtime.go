@@ -34,7 +34,7 @@ const (
 )
 
 // leaveWithin bounds the wait for a supervisor that was killed.
-const leaveWithin = 5 * time.Second
+const leaveWithin = 15 * time.Second
 
 var errNoSupervisor = errors.New("the supervisor cannot be started")
 
