@@ -1,11 +1,10 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -21,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 )
 
 // measurements run in this order on one cluster, but for those of how it is
@@ -41,7 +39,10 @@ var measurements = []struct {
 	{name: "stored", run: stored, anew: true},
 }
 
-const ns = "default"
+const (
+	ns         = "default"
+	configMaps = "/api/v1/namespaces/" + ns + "/configmaps"
+)
 
 // idle waits until the start has settled, and then looks for half a minute.
 func idle(ctx context.Context, c *cluster) ([]figure, error) {
@@ -217,33 +218,40 @@ const (
 
 // writes lets clients, each with a connection of its own, do one thing after another.
 func writes(ctx context.Context, c *cluster) ([]figure, error) {
-	clients, err := c.clients(writers)
+	clients, err := c.sessions(ctx, writers)
 	if err != nil {
 		return nil, err
 	}
+	defer closeAll(clients)
 	name := func(i, j int) string { return fmt.Sprintf("w-%d-%d", i, j) }
+	path := func(i, j int) string { return configMaps + "/" + name(i, j) }
+	const form = runtime.ContentTypeProtobuf
+	none := encoded(&metav1.DeleteOptions{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "DeleteOptions"}})
 	steps := []struct {
 		name string
-		do   func(client kubernetes.Interface, i, j int) error
+		do   func(client *session, i, j int) error
 	}{
-		{"create", func(k kubernetes.Interface, i, j int) error {
-			_, err := k.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name(i, j)}, Data: map[string]string{"k": kib}}, metav1.CreateOptions{})
+		{"create", func(s *session, i, j int) error {
+			return s.create(configMaps, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name(i, j)}, Data: map[string]string{"k": kib}})
+		}},
+		{"update", func(s *session, i, j int) error {
+			_, err := s.do("PUT", path(i, j), form, encoded(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name(i, j)}, Data: map[string]string{"k": kib, "l": "m"}}), nil)
 			return err
 		}},
-		{"update", func(k kubernetes.Interface, i, j int) error {
-			_, err := k.CoreV1().ConfigMaps(ns).Update(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name(i, j)}, Data: map[string]string{"k": kib, "l": "m"}}, metav1.UpdateOptions{})
+		{"get", func(s *session, i, j int) error {
+			n, err := s.do("GET", path(i, j), form, nil, nil)
+			if err == nil && n < len(kib) {
+				err = fmt.Errorf("an object of %d bytes", n)
+			}
 			return err
 		}},
-		{"get", func(k kubernetes.Interface, i, j int) error {
-			_, err := k.CoreV1().ConfigMaps(ns).Get(ctx, name(i, j), metav1.GetOptions{})
+		{"delete", func(s *session, i, j int) error {
+			_, err := s.do("DELETE", path(i, j), form, none, nil)
 			return err
-		}},
-		{"delete", func(k kubernetes.Interface, i, j int) error {
-			return k.CoreV1().ConfigMaps(ns).Delete(ctx, name(i, j), metav1.DeleteOptions{})
 		}},
 	}
 	var figures []figure
-	for _, s := range steps {
+	for _, step := range steps {
 		begin := time.Now()
 		used, _ := cpu(c.pids())
 		errs := make([]error, writers)
@@ -251,7 +259,7 @@ func writes(ctx context.Context, c *cluster) ([]figure, error) {
 		for i, client := range clients {
 			wg.Go(func() {
 				for j := range each {
-					if errs[i] = s.do(client, i, j); errs[i] != nil {
+					if errs[i] = step.do(client, i, j); errs[i] != nil {
 						return
 					}
 				}
@@ -264,8 +272,8 @@ func writes(ctx context.Context, c *cluster) ([]figure, error) {
 		took := time.Since(begin)
 		now, _ := cpu(c.pids())
 		figures = append(figures,
-			figure{Name: "1 KiB ConfigMaps, " + s.name, Unit: "/s", Value: writers * each / took.Seconds()},
-			figure{Name: "1 KiB ConfigMaps, " + s.name + ", the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / (writers * each)})
+			figure{Name: "1 KiB ConfigMaps, " + step.name, Unit: "/s", Value: writers * each / took.Seconds()},
+			figure{Name: "1 KiB ConfigMaps, " + step.name + ", the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / (writers * each)})
 	}
 	return figures, nil
 }
@@ -274,16 +282,16 @@ const listed = 5000
 
 // fill creates n ConfigMaps with a label.
 func fill(ctx context.Context, c *cluster, label string, n int, data func(i int) string) error {
-	clients, err := c.clients(writers)
+	clients, err := c.sessions(ctx, writers)
 	if err != nil {
 		return err
 	}
-	return spread(clients, n, func(k kubernetes.Interface, i int) error {
-		_, err := k.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
+	defer closeAll(clients)
+	return spread(clients, n, func(s *session, i int) error {
+		return s.create(configMaps, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", label, i), Labels: map[string]string{label: "yes"}},
 			Data:       map[string]string{"k": data(i)},
-		}, metav1.CreateOptions{})
-		return err
+		})
 	})
 }
 
@@ -299,30 +307,30 @@ func ownKiB(i int) string {
 	return string(b)
 }
 
-// list reads all bytes of the answer and does not decode them: what is measured
+// list takes all bytes of the answer and does not decode them: what is measured
 // is the server.
 func list(ctx context.Context, c *cluster) ([]figure, error) {
 	if err := fill(ctx, c, "list", listed, sameKiB); err != nil {
 		return nil, err
 	}
 	var figures []figure
+	client, err := c.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
 	for _, form := range []struct{ name, contentType string }{{"protobuf", runtime.ContentTypeProtobuf}, {"JSON", runtime.ContentTypeJSON}} {
-		cfg, err := c.rest(form.contentType)
-		if err != nil {
-			return nil, err
-		}
-		cfg.DisableCompression = true
-		client, err := kubernetes.NewForConfig(cfg)
-		if err != nil {
-			return nil, err
-		}
 		var took []float64
 		used, _ := cpu(c.pids())
 		const lists = 23
 		for i := range lists {
 			begin := time.Now()
-			if err := drain(ctx, client.CoreV1().RESTClient()); err != nil {
+			n, err := client.do("GET", configMaps, form.contentType, nil, nil)
+			if err != nil {
 				return nil, err
+			}
+			if n < listed*1024 {
+				return nil, fmt.Errorf("the list holds only %d bytes", n)
 			}
 			if i >= 3 {
 				took = append(took, float64(time.Since(begin).Microseconds())/1000)
@@ -333,29 +341,11 @@ func list(ctx context.Context, c *cluster) ([]figure, error) {
 			figure{Name: "list of 5,000, " + form.name + ", p50", Unit: "ms", Value: quantile(took, 0.5)},
 			figure{Name: "list of 5,000, " + form.name + ", the cluster's CPU for one", Unit: "ms", Value: 1e3 * (now - used) / lists})
 	}
-	client, err := c.client()
-	if err != nil {
-		return nil, err
-	}
-	return figures, client.CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "list=yes"})
-}
-
-func drain(ctx context.Context, r rest.Interface) error {
-	body, err := r.Get().Namespace(ns).Resource("configmaps").Stream(ctx)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	// A large buffer, so that what reading costs the machine both share is little.
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, body, make([]byte, 256<<10))
-	if n < listed*1024 {
-		return fmt.Errorf("the list holds only %d bytes", n)
-	}
-	return err
+	return figures, client.remove(configMaps, "list=yes")
 }
 
 // watches counts the events that reach 100 watchers while a few clients write.
-// The watchers read bytes and count frames; they decode nothing. One of them
+// Each has a connection of its own, counts lines and decodes nothing. One of them
 // also looks how long after a write's answer its event comes.
 func watches(ctx context.Context, c *cluster) ([]figure, error) {
 	const watchers, perWriter, writing = 100, 150, 10
@@ -364,49 +354,36 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 	var seen atomic.Int64
 	done := make(chan struct{})
 	const total = watchers * writing * perWriter
-	cfg, err := c.rest(runtime.ContentTypeJSON)
-	if err != nil {
-		return nil, err
-	}
 	var mu sync.Mutex
 	acked, came := map[string]time.Time{}, map[string]time.Time{}
 	for i := range watchers {
-		client, err := kubernetes.NewForConfig(cfg)
+		client, err := c.session(ctx)
 		if err != nil {
 			return nil, err
 		}
-		body, err := client.CoreV1().RESTClient().Get().Namespace(ns).Resource("configmaps").
-			Param("watch", "true").Param("labelSelector", "watch=yes").Stream(ctx)
-		if err != nil {
-			return nil, err
-		}
-		in, looked := io.Reader(body), func() {}
-		if i == 0 {
-			r, w := io.Pipe()
-			in, looked = io.TeeReader(body, w), func() { w.Close() }
-			go func() {
-				for lines := bufio.NewScanner(r); lines.Scan(); {
-					if _, after, ok := strings.Cut(lines.Text(), `"name":"`); ok {
-						name, _, _ := strings.Cut(after, `"`)
-						mu.Lock()
-						came[name] = time.Now()
-						mu.Unlock()
-					}
-				}
-				_, _ = io.Copy(io.Discard, r)
-			}()
-		}
+		defer client.Close()
+		begun := make(chan error, 1)
+		var lines bytes.Buffer // of the one that looks
 		go func() {
-			defer body.Close()
-			defer looked()
-			buf := make([]byte, 64<<10)
-			for {
-				n, err := in.Read(buf)
-				frames := int64(0)
-				for _, b := range buf[:n] { // a JSON event is a line
-					if b == '\n' {
-						frames++
+			_, err := client.do("GET", configMaps+"?watch=true&labelSelector=watch%3Dyes", runtime.ContentTypeJSON, nil, func(p []byte) {
+				if p == nil {
+					begun <- nil
+					return
+				}
+				frames := int64(bytes.Count(p, []byte{'\n'})) // a JSON event is a line
+				if i == 0 {
+					now := time.Now()
+					lines.Write(p)
+					for ; frames > 0; frames-- {
+						line, _ := lines.ReadString('\n')
+						if _, after, ok := strings.Cut(line, `"name":"`); ok {
+							name, _, _ := strings.Cut(after, `"`)
+							mu.Lock()
+							came[name] = now
+							mu.Unlock()
+						}
 					}
+					frames = int64(bytes.Count(p, []byte{'\n'}))
 				}
 				if frames > 0 && seen.Add(frames) >= total {
 					select {
@@ -415,16 +392,18 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 						close(done)
 					}
 				}
-				if err != nil {
-					return
-				}
-			}
+			})
+			begun <- err
 		}()
+		if err := <-begun; err != nil {
+			return nil, err
+		}
 	}
-	clients, err := c.clients(writing)
+	clients, err := c.sessions(ctx, writing)
 	if err != nil {
 		return nil, err
 	}
+	defer closeAll(clients)
 	begin := time.Now()
 	used, _ := cpu(c.pids())
 	errs := make([]error, writing)
@@ -433,10 +412,10 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 		wg.Go(func() {
 			for j := range perWriter {
 				name := fmt.Sprintf("e-%d-%d", i, j)
-				_, errs[i] = client.CoreV1().ConfigMaps(ns).Create(ctx, &corev1.ConfigMap{
+				errs[i] = client.create(configMaps, &corev1.ConfigMap{
 					ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"watch": "yes"}},
 					Data:       map[string]string{"k": kib},
-				}, metav1.CreateOptions{})
+				})
 				if errs[i] != nil {
 					return
 				}
@@ -468,7 +447,7 @@ func watches(ctx context.Context, c *cluster) ([]figure, error) {
 			{Name: "watch events, after the write's answer, p99", Unit: "ms", Value: quantile(late, 0.99)},
 			{Name: "watch events, the cluster's CPU for one", Unit: "µs", Value: 1e6 * (now - used) / total},
 		},
-		clients[0].CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "watch=yes"})
+		clients[0].remove(configMaps, "watch=yes")
 }
 
 // schedule binds pods onto nodes that exist in the API only.
@@ -482,6 +461,11 @@ func schedule(ctx context.Context, c *cluster) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
+	creators, err := c.sessions(ctx, writers)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(creators)
 	spec := sleeper()
 	spec.NodeSelector = map[string]string{"simulated": "yes"}
 	spec.Containers[0].Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("100m"), "memory": resource.MustParse("100Mi")}
@@ -489,11 +473,10 @@ func schedule(ctx context.Context, c *cluster) ([]figure, error) {
 	used, _ := cpu(c.pids())
 	created := make(chan error, 1)
 	go func() {
-		created <- spread(clients, pods, func(k kubernetes.Interface, i int) error {
-			_, err := k.CoreV1().Pods(ns).Create(ctx, &corev1.Pod{
+		created <- spread(creators, pods, func(s *session, i int) error {
+			return s.create("/api/v1/namespaces/"+ns+"/pods", &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bound-%d", i), Labels: map[string]string{"app": "bound"}}, Spec: spec,
-			}, metav1.CreateOptions{})
-			return err
+			})
 		})
 	}()
 	err = allBound(ctx, clients[0], pods)
@@ -546,7 +529,7 @@ func allBound(ctx context.Context, client kubernetes.Interface, n int) error {
 }
 
 // spread shares the numbers 0 to n out among clients.
-func spread(clients []kubernetes.Interface, n int, do func(k kubernetes.Interface, i int) error) error {
+func spread[C any](clients []C, n int, do func(client C, i int) error) error {
 	errs := make([]error, len(clients))
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -580,12 +563,12 @@ func stored(ctx context.Context, c *cluster) ([]figure, error) {
 		return nil, err
 	}
 	after := pss(c.pids())
-	client, err := c.client()
+	client, err := c.session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return []figure{{Name: "memory a stored 1 KiB object (PSS)", Unit: "B", Value: (after - before) / n}},
-		client.CoreV1().ConfigMaps(ns).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "stored=yes"})
+	defer client.Close()
+	return []figure{{Name: "memory a stored 1 KiB object (PSS)", Unit: "B", Value: (after - before) / n}}, client.remove(configMaps, "stored=yes")
 }
 
 func simulatedNode(ctx context.Context, k kubernetes.Interface, i int) error {
