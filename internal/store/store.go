@@ -49,14 +49,12 @@ type Item struct {
 	Object Versioned
 }
 
-// Event is one write. Items of Prev and Item share a key.
+// Event is one write.
 type Event struct {
 	// Item is the state after the write. For a deletion, Value is nil and
-	// Revision is that of the deletion.
+	// Revision is that of the deletion. A creation's is its CreateRevision.
 	Item
 	Deleted bool
-	// Prev is the state before; nil for a creation.
-	Prev *Item
 }
 
 // Write is one compare-and-swap.

@@ -177,13 +177,6 @@ func (s *Store) openAll(events []store.Event) ([]store.Event, error) {
 		if err := s.open(&e.Item); err != nil {
 			return nil, err
 		}
-		if e.Prev != nil {
-			prev := *e.Prev
-			if err := s.open(&prev); err != nil {
-				return nil, err
-			}
-			e.Prev = &prev
-		}
 	}
 	return opened, nil
 }

@@ -35,13 +35,13 @@ type committer struct {
 	recent recent
 }
 
-// state is the newest one of a key.
+// state is the newest one of a key, without its value.
 type state struct {
 	version
 	revision int64 // 0: there never was one
-	value    []byte
-	exists   bool
 }
+
+func (s state) exists() bool { return s.revision != 0 && !s.deleted }
 
 // batch is what goes to the disk at once.
 type batch struct {
@@ -241,10 +241,10 @@ func (m *maker) add(r *request) error {
 		return err
 	}
 	at := old.revision
-	if !old.exists {
+	if !old.exists() {
 		at = 0
 	}
-	if at != w.Expect || !old.exists && w.Value == nil {
+	if at != w.Expect || at == 0 && w.Value == nil {
 		if old.revision <= s.visible.Load() {
 			r.settle(0, store.ErrConflict)
 			return nil
@@ -255,22 +255,21 @@ func (m *maker) add(r *request) error {
 	}
 
 	revision := c.revision + 1
-	next := state{revision: revision, value: w.Value, exists: w.Value != nil}
-	next.deleted = !next.exists
+	next := state{revision: revision}
+	next.deleted = w.Value == nil
 	next.create = revision
 	ev := store.Event{Item: store.Item{Key: w.Key, Value: w.Value, Revision: revision, Object: w.Object}, Deleted: next.deleted}
-	if old.exists {
+	if old.exists() {
 		next.create = old.create
-		ev.Prev = &store.Item{Key: w.Key, Value: old.value, CreateRevision: old.create, Revision: old.revision}
 	}
 	ev.CreateRevision = next.create
-	if w.TTL > 0 && next.exists {
+	if w.TTL > 0 && !next.deleted {
 		next.expires = m.deadline(w.TTL)
 	}
 	if w.Object != nil {
 		w.Object.SetResourceVersion(strconv.FormatInt(revision, 10))
 	}
-	if err := m.put(w.Key, &old, &next); err != nil {
+	if err := m.put(w.Key, w.Value, old, next); err != nil {
 		return err
 	}
 
@@ -300,7 +299,7 @@ func (m *maker) short(deletion bool) bool {
 }
 
 // put writes the records of one change.
-func (m *maker) put(key string, old, next *state) error {
+func (m *maker) put(key string, value []byte, old, next state) error {
 	c := &m.s.commits
 	if m.b.pb == nil {
 		m.b.pb = m.s.db.NewBatch()
@@ -309,15 +308,15 @@ func (m *maker) put(key string, old, next *state) error {
 
 	head := next.version.appendTo(c.keyBuf[:0])
 	c.keyBuf = head
-	op := pb.SetDeferred(1+len(key)+versionEnd, len(head)+len(next.value))
+	op := pb.SetDeferred(1+len(key)+versionEnd, len(head)+len(value))
 	appendVersionKey(op.Key[:0], key, next.revision)
-	copy(op.Value[copy(op.Value, head):], next.value)
+	copy(op.Value[copy(op.Value, head):], value)
 	if err := op.Finish(); err != nil {
 		return err
 	}
 
 	e := entry{deleted: next.deleted, key: key}
-	if old.exists {
+	if old.exists() {
 		e.previous = old.revision
 	}
 	c.keyBuf = e.appendTo(c.keyBuf[:0])
@@ -328,7 +327,7 @@ func (m *maker) put(key string, old, next *state) error {
 		return err
 	}
 
-	if old.exists && old.expires != 0 {
+	if old.exists() && old.expires != 0 {
 		c.keyBuf = appendExpiryKey(c.keyBuf[:0], old.expires, old.revision)
 		if err := pb.SingleDelete(c.keyBuf, nil); err != nil {
 			return err
@@ -363,30 +362,30 @@ func (m *maker) newest(key string) (state, error) {
 	if !m.it.SeekPrefixGE(c.keyBuf) {
 		return state{}, m.it.Error()
 	}
-	st, err := stateAt(m.it)
+	st, _, err := stateAt(m.it)
 	if err == nil {
 		c.recent.put(key, st)
 	}
 	return st, err
 }
 
-// stateAt reads the state that the iterator is at.
-func stateAt(it *pebble.Iterator) (st state, err error) {
+// stateAt reads the state that the iterator is at, and its value, which is
+// valid until the iterator moves; a deletion has none.
+func stateAt(it *pebble.Iterator) (state, []byte, error) {
 	_, revision, ok := splitVersionKey(it.Key())
 	if !ok {
-		return st, errDamaged
+		return state{}, nil, errDamaged
 	}
 	b, err := it.ValueAndErr()
 	if err != nil {
-		return st, err
+		return state{}, nil, err
 	}
 	v, value, err := parseVersion(b)
 	if err != nil {
-		return st, err
+		return state{}, nil, err
 	}
-	st = state{version: v, revision: revision, exists: !v.deleted}
-	if st.exists {
-		st.value = append(make([]byte, 0, len(value)), value...)
+	if v.deleted {
+		value = nil
 	}
-	return st, nil
+	return state{version: v, revision: revision}, value, nil
 }

@@ -66,7 +66,7 @@ func TestForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		st.SeekGE(appendVersionKey(nil, key, at[key]))
-		if v, err := stateAt(st); err != nil {
+		if v, _, err := stateAt(st); err != nil {
 			t.Error(err)
 		} else if v.expires != 0 {
 			expiring++

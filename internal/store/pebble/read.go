@@ -28,16 +28,18 @@ func (s *Store) Get(_ context.Context, key string) (store.Item, error) {
 		return store.Item{}, err
 	}
 	var st state
+	var value []byte
 	if it.SeekPrefixGE(at) {
-		st, err = stateAt(it)
+		st, value, err = stateAt(it)
+		value = bytes.Clone(value)
 	}
 	if err = errors.Join(err, it.Error(), it.Close()); err != nil {
 		return store.Item{}, fmt.Errorf("reading %s: %w", key, err)
 	}
-	if !st.exists {
+	if !st.exists() {
 		return store.Item{}, store.ErrNotFound
 	}
-	return store.Item{Key: key, Value: st.value, CreateRevision: st.create, Revision: st.revision}, nil
+	return store.Item{Key: key, Value: value, CreateRevision: st.create, Revision: st.revision}, nil
 }
 
 // readable tells whether the past at a revision can still be read, and whether

@@ -6,14 +6,11 @@ package pebble
 // not know yet.
 type recent struct {
 	young, old map[string]state
-	bytes      int
 }
 
-// Young states become old, and old ones are forgotten, beyond these.
-const (
-	recentKeys  = 1024
-	recentBytes = 1 << 20
-)
+// recentKeys is how many young states become old, and how many old ones are
+// then forgotten. A state takes about 70 bytes; its key is that of the event.
+const recentKeys = 8192
 
 func (r *recent) get(key string) (state, bool) {
 	if st, ok := r.young[key]; ok {
@@ -28,12 +25,11 @@ func (r *recent) put(key string, st state) {
 		r.young = map[string]state{}
 	}
 	r.young[key] = st
-	r.bytes += len(key) + len(st.value)
 }
 
 // age forgets what is too much; never in the middle of a batch.
 func (r *recent) age() {
-	if len(r.young) > recentKeys || r.bytes > recentBytes {
-		r.old, r.young, r.bytes = r.young, nil, 0
+	if len(r.young) > recentKeys {
+		r.old, r.young = r.young, nil
 	}
 }

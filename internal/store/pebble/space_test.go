@@ -231,7 +231,7 @@ func smallDisk(t *testing.T, size string) string {
 
 // TestRealDisk fills a small file system beside the store and under it.
 func TestRealDisk(t *testing.T) {
-	dir := smallDisk(t, "48m")
+	dir := smallDisk(t, "128m") // as much as the whole reserve needs
 	place := filepath.Join(dir, "store")
 	s := mustOpen(t, Config{Dir: place})
 	ctx := context.Background()

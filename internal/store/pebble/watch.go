@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -208,18 +209,7 @@ func readEvents(log, states *pebble.Iterator, prefix string, end int64) ([]store
 		if err != nil {
 			return nil, 0, err
 		}
-		ev := store.Event{Item: item, Deleted: e.deleted}
-		if e.previous != 0 {
-			prev, err := itemAt(states, e.key, e.previous)
-			if err != nil {
-				return nil, 0, err
-			}
-			ev.Prev = &prev
-			if e.deleted {
-				ev.CreateRevision = prev.CreateRevision
-			}
-		}
-		events = append(events, ev)
+		events = append(events, store.Event{Item: item, Deleted: e.deleted})
 	}
 	return events, end, nil
 }
@@ -228,12 +218,12 @@ func itemAt(states *pebble.Iterator, key string, revision int64) (store.Item, er
 	if !states.SeekGE(appendVersionKey(nil, key, revision)) {
 		return store.Item{}, errors.Join(fmt.Errorf("%s at revision %d: %w", key, revision, errDamaged), states.Error())
 	}
-	st, err := stateAt(states)
+	st, value, err := stateAt(states)
 	if err == nil && st.revision != revision {
 		err = errDamaged
 	}
 	if err != nil {
 		return store.Item{}, fmt.Errorf("%s at revision %d: %w", key, revision, err)
 	}
-	return store.Item{Key: key, Value: st.value, CreateRevision: st.create, Revision: revision}, nil
+	return store.Item{Key: key, Value: bytes.Clone(value), CreateRevision: st.create, Revision: revision}, nil
 }

@@ -189,9 +189,6 @@ func (m *machine) step(t *rapid.T, w store.Write) {
 		item.CreateRevision = revision
 	}
 	ev := store.Event{Item: item, Deleted: w.Value == nil}
-	if exists {
-		ev.Prev = &old
-	}
 	if ev.Deleted {
 		delete(next, w.Key)
 	} else {

@@ -107,9 +107,6 @@ func briefs(items []store.Item) []string {
 
 func briefEvent(e store.Event) string {
 	s := brief(e.Item)
-	if e.Prev != nil {
-		s += " was " + brief(*e.Prev)
-	}
 	if e.Deleted != (e.Value == nil) {
 		s += " Deleted is wrong"
 	}
