@@ -58,7 +58,7 @@ func FuzzServer(f *testing.F) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s := &server{Config: c, conns: map[*conn]struct{}{}}
+			s := newServer(c)
 			s.serve(context.Background(), client, nil, nil, h)
 			h.wait()
 		}()

@@ -55,7 +55,7 @@ type Config struct {
 // its Shutdown end such connections in order. It must be called once, before s
 // serves. The timeouts and limits of s are for HTTP/1.1 alone.
 func Configure(s *http.Server, c Config) {
-	srv := &server{Config: c, conns: map[*conn]struct{}{}}
+	srv := newServer(c)
 	if s.TLSNextProto == nil {
 		s.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
 	}
@@ -76,9 +76,17 @@ func Configure(s *http.Server, c Config) {
 type server struct {
 	Config
 
-	mu     sync.Mutex
-	conns  map[*conn]struct{}
-	ending bool
+	tasks chan task // for goroutines that rest
+
+	mu      sync.Mutex
+	conns   map[*conn]struct{}
+	over    chan struct{} // closed with the last of them
+	ending  bool
+	resting int
+}
+
+func newServer(c Config) *server {
+	return &server{Config: c, tasks: make(chan task), conns: map[*conn]struct{}{}, over: make(chan struct{})}
 }
 
 // add tells whether the connection may begin.
@@ -94,6 +102,10 @@ func (s *server) add(c *conn) bool {
 func (s *server) remove(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
+	if len(s.conns) == 0 {
+		close(s.over)
+		s.over = make(chan struct{})
+	}
 	s.mu.Unlock()
 }
 

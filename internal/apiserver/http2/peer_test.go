@@ -209,7 +209,7 @@ func dial(t testing.TB, c Config, h http.Handler, settings ...http2.Setting) *pe
 // over begins a connection between two ends.
 func over(t testing.TB, c Config, h http.Handler, near, far net.Conn, settings ...http2.Setting) *peer {
 	t.Helper()
-	p := &peer{TB: t, net: near, done: make(chan struct{}), server: &server{Config: c, conns: map[*conn]struct{}{}}}
+	p := &peer{TB: t, net: near, done: make(chan struct{}), server: newServer(c)}
 	all := &counted{Handler: h}
 	go func() {
 		defer close(p.done)

@@ -63,7 +63,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame) error {
 	c.running++
 	c.idle = 0
 	c.mu.Unlock()
-	go c.answer(handler, st, w, r)
+	c.begin(task{c, handler, st, w, r})
 	return nil
 }
 

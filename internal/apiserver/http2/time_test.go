@@ -130,7 +130,7 @@ func TestShutdownOfServer(t *testing.T) {
 func TestNoPreface(t *testing.T) {
 	for _, said := range []string{"", "GET / HTTP/1.1\r\n\r\n      ", http2.ClientPreface + "\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"} {
 		near, far := net.Pipe()
-		s := &server{Config: config(), conns: map[*conn]struct{}{}}
+		s := newServer(config())
 		done := make(chan bool)
 		go func() {
 			s.serve(t.Context(), far, nil, nil, answers())
