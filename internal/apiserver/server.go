@@ -44,6 +44,7 @@ import (
 	"clipper/internal/store"
 	"clipper/internal/trace"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -282,6 +283,12 @@ func New(c Config) (*Server, error) {
 		k.stamp = stampVolume
 	}
 	s.metrics.registry.MustRegister(s.collector(), s.cache.Collector(), s.fairness.Collector())
+	// What others count comes along with what they do.
+	for _, part := range []any{c.Admission} {
+		if m, ok := part.(interface{ Collector() prometheus.Collector }); ok {
+			s.metrics.registry.MustRegister(m.Collector())
+		}
+	}
 	s.handler = s.chain()
 	return s, nil
 }
