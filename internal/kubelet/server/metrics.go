@@ -11,7 +11,7 @@ import (
 
 // newMetrics returns what serves the agent's own metrics, with upstream's
 // names. They are put together from the pods when they are asked for.
-func newMetrics(n Node) http.Handler {
+func newMetrics(n Node, others []prometheus.Collector) http.Handler {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("kubelet_"+name, help, labels, nil)
 	}
@@ -23,6 +23,7 @@ func newMetrics(n Node) http.Handler {
 		containers: d("running_containers", "Number of containers currently running", "container_state"),
 		desired:    d("desired_pods", "The number of pods the kubelet is being instructed to run. static is true if the pod is not from the apiserver.", "static"),
 	})
+	reg.MustRegister(others...)
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }
 

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	internalapi "k8s.io/cri-api/pkg/apis"
@@ -63,8 +64,10 @@ type Config struct {
 	Runtime   internalapi.RuntimeService
 	// Streaming serves the runtime's stream URLs in this process, if set.
 	Streaming http.Handler
-	Clock     clock.PassiveClock
-	Logger    *slog.Logger
+	// Metrics are served with the node's own.
+	Metrics []prometheus.Collector
+	Clock   clock.PassiveClock
+	Logger  *slog.Logger
 }
 
 // apiServers are the names that the API server's certificate may have.
@@ -85,7 +88,7 @@ type server struct {
 // Run serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
 	s := &server{Config: c}
-	s.metrics = newMetrics(c.Node)
+	s.metrics = newMetrics(c.Node, c.Metrics)
 	if s.Authorize == nil {
 		s.Authorize = allow
 	}
