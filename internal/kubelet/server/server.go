@@ -38,6 +38,12 @@ type Node interface {
 	Sandbox(ctx context.Context, namespace, pod, uid string) (string, error)
 	// Stats returns what the node and its pods use.
 	Stats(ctx context.Context) (Summary, error)
+	// Usage is Stats with what whole pods and their networks count, which costs
+	// more to find out.
+	Usage(ctx context.Context) (Summary, error)
+	Machine() Machine
+	// Probes returns what became of the probes of the pods on the node.
+	Probes() []Probes
 }
 
 // Refused is an error with its HTTP code.
@@ -136,7 +142,8 @@ func (s *server) routes() http.Handler {
 	m.HandleFunc("GET /stats/summary", s.summary)
 	m.Handle("GET /metrics", s.metrics)
 	m.HandleFunc("GET /metrics/resource", s.resource)
-	m.HandleFunc("GET /metrics/cadvisor", s.resource)
+	m.HandleFunc("GET /metrics/cadvisor", s.cadvisor)
+	m.Handle("GET /metrics/probes", newProbeMetrics(s.Node))
 	return m
 }
 
