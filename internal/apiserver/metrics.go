@@ -163,7 +163,7 @@ func (c collector) onTheWay() {
 	filter("authentication", g.authentication[:]...)
 	filter("authorization", g.authorization[:]...)
 	filter("priorityandfairness", g.fairness)
-	c.Histogram(c.expiry, c.metrics.expiry)
+	c.Always(c.expiry, c.metrics.expiry)
 	c.Counter(c.handshakes, c.metrics.handshakes.Load())
 }
 
@@ -192,8 +192,8 @@ func (c collector) requests(s *stats, row *scheme.Resource) {
 		}
 	}
 	for _, v := range s.manners.All() {
-		if n := v.under.Load(); n > 0 {
-			c.Gauge(c.under, float64(n), labels(&v.mannerKey)...)
+		if v.long.Load() {
+			c.Gauge(c.under, float64(v.under.Load()), labels(&v.mannerKey)...)
 		}
 		if v.listed != nil {
 			c.Histogram(c.listed, v.listed, row.Group, row.Version, row.Name, v.scope)

@@ -40,6 +40,7 @@ type mannerKey struct{ verb, subresource, scope, dryRun string }
 type manner struct {
 	mannerKey
 	under   atomic.Int64 // way, of those that are long by nature
+	long    atomic.Bool  // whether there was any such
 	took    *measure.Histogram
 	answers *measure.Histogram // sizes
 	listed  *measure.Histogram // until a watch had told what there was
@@ -159,6 +160,7 @@ func (q *request) begun() func() {
 	st, key := q.stats()
 	s := st.manner(key)
 	s.under.Add(1)
+	s.long.Store(true)
 	return func() { s.under.Add(-1) }
 }
 
