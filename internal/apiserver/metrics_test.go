@@ -81,6 +81,16 @@ func TestLongRunningRequests(t *testing.T) {
 	}
 }
 
+// A write through a subresource is counted with the others of its resource.
+func TestBodiesOfSubresources(t *testing.T) {
+	a := start(t).raw(t, "admin", "system:masters")
+	const accounts = "/api/v1/namespaces/default/serviceaccounts"
+	a.do("POST", accounts, `{"metadata":{"name":"a"}}`)
+	a.do("POST", accounts+"/a/token", `{}`)
+	_, page := a.do("GET", "/metrics", "")
+	told(t, page, `apiserver_request_body_size_bytes_count{group="",resource="serviceaccounts",verb="create"} 2`)
+}
+
 // What nobody did yet is there all the same where upstream has it.
 func TestEmptyMetrics(t *testing.T) {
 	c := start(t)
