@@ -36,7 +36,7 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), guards: newGuards(), expiry: measure.Seconds(expiryBounds)}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }
@@ -199,7 +199,9 @@ func (c collector) requests(s *stats, row *scheme.Resource) {
 			c.Histogram(c.listed, v.listed, row.Group, row.Version, row.Name, v.scope)
 		}
 		if c.Histogram(c.took, v.took, labels(&v.mannerKey, v.dryRun)...) && v.dryRun == "" {
-			c.Coarser(c.service, serviceBounds, v.took, labels(&v.mannerKey)...)
+			if v.verb != "WATCH" {
+				c.Coarser(c.service, serviceBounds, v.took, labels(&v.mannerKey)...)
+			}
 			c.Histogram(c.answers, v.answers, labels(&v.mannerKey)...)
 		}
 	}

@@ -124,7 +124,7 @@ func (p *process) server() (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := encrypt.New(engine, key, "/registry/secrets/")
+	st, err := encrypt.New(engine, key, p.clock, "/registry/secrets/")
 	if err != nil {
 		return nil, err
 	}

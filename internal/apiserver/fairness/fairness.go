@@ -222,6 +222,9 @@ func (d *Dispatcher) enter(r *Request, seats int, now time.Time) (Seat, *waiter,
 		if d.fits(l, seats) {
 			d.give(l, f, q, seats, now)
 			f.waits.Took(0)
+			if q != nil {
+				f.lengths.Add(1) // as if it had stood there for a moment
+			}
 			return Seat{d, f, q, seats, now}, nil, nil
 		}
 		f.unfit++

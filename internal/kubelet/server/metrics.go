@@ -16,7 +16,7 @@ func newMetrics(n Node, others []prometheus.Collector) http.Handler {
 		return prometheus.NewDesc("kubelet_"+name, help, labels, nil)
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{
+	reg.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{
 		node:       n,
 		name:       d("node_name", "The node's name. The count is always 1.", "node"),
 		pods:       d("running_pods", "Number of pods that have a running pod sandbox"),
