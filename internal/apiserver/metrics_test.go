@@ -70,12 +70,27 @@ func TestLongRunningRequests(t *testing.T) {
 	a := c.raw(t, "admin", "system:masters")
 	const maps, of = "/api/v1/namespaces/default/configmaps", `component="apiserver",group="",resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1"`
 	a.do("GET", maps+"?watch=1&timeoutSeconds=1", "")
-	a.do("GET", maps+"?watch=1&timeoutSeconds=1&dryRun=All", "")
+	a.do("GET", maps+"?watch=1&timeoutSeconds=1&dryRun=All&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true", "")
+	a.do("GET", maps+"?watch=1&timeoutSeconds=1&dryRun=x", "")
+	a.do("GET", maps+"?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Dm", "")
+	a.do("GET", "/api/v1/namespaces/default/pods/p/log", "")
 	res, page := a.do("GET", "/metrics", "")
 	if res.StatusCode != 200 { // which two series of one name would change
 		t.Fatal(page)
 	}
-	told(t, page, `apiserver_longrunning_requests{`+of+`} 0`)
+	told(t, page,
+		`apiserver_longrunning_requests{`+of+`} 0`,
+		`apiserver_longrunning_requests{`+strings.Replace(of, "namespace", "resource", 1)+`} 0`,
+		`apiserver_longrunning_requests{component="apiserver",group="",resource="pods",scope="resource",subresource="log",verb="CONNECT",version="v1"} 0`,
+		`apiserver_request_total{code="200",`+strings.Replace(of, `group=`, `dry_run="",group=`, 1)+`} 2`,
+		`apiserver_request_total{code="200",`+strings.Replace(of, `group=`, `dry_run="All",group=`, 1)+`} 1`,
+		`apiserver_request_total{code="200",`+strings.Replace(of, `group=`, `dry_run="invalid",group=`, 1)+`} 1`,
+		`apiserver_request_duration_seconds_count{`+strings.Replace(of, `group=`, `dry_run="",group=`, 1)+`} 2`,
+		`apiserver_watch_list_duration_seconds_count{group="",resource="configmaps",scope="namespace",version="v1"} 1`,
+	)
+	if strings.Contains(page, "apiserver_request_sli_duration_seconds_count{"+of) {
+		t.Error("a watch is held to an objective")
+	}
 	if n := strings.Count(page, "\napiserver_longrunning_requests{"+of); n != 1 {
 		t.Errorf("%d series", n)
 	}
