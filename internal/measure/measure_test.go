@@ -98,3 +98,15 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// The process is told of, again and again.
+func TestProcess(t *testing.T) {
+	c := measure.Process()
+	for range 2 {
+		for _, name := range []string{"go_goroutines", "go_gc_heap_allocs_bytes_total", "process_open_fds"} {
+			if n := testutil.CollectAndCount(c, name); n != 1 {
+				t.Errorf("%s: %d", name, n)
+			}
+		}
+	}
+}

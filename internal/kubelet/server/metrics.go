@@ -3,8 +3,9 @@ package server
 import (
 	"net/http"
 
+	"clipper/internal/measure"
+
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	v1 "k8s.io/api/core/v1"
 )
@@ -16,7 +17,7 @@ func newMetrics(n Node, others []prometheus.Collector) http.Handler {
 		return prometheus.NewDesc("kubelet_"+name, help, labels, nil)
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{
+	reg.MustRegister(measure.Process(), &collector{
 		node:       n,
 		name:       d("node_name", "The node's name. The count is always 1.", "node"),
 		pods:       d("running_pods", "Number of pods that have a running pod sandbox"),
