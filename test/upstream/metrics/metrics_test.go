@@ -1,6 +1,6 @@
 // Package metrics holds our /metrics to upstream's: after the same requests,
-// every family of metrics that upstream has is there, of the same type and with
-// the same labels.
+// every family of metrics that upstream has is there, of the same type, with the
+// same labels and, if it is a histogram, the same bounds.
 //
 // testdata/families is what upstream had, a family a line: -server and -token name
 // one to record it from. testdata/differences are those that we have not, or
@@ -15,11 +15,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,6 +29,7 @@ import (
 	"clipper/internal/nft/nettest"
 	"clipper/internal/system"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -188,7 +191,7 @@ func (a *api) as(token string, q request) int {
 }
 
 // families asks all that there is to ask and returns what metrics a server has
-// then: their types and labels, by name.
+// then: their types, labels and bounds, by name.
 func (a *api) families() map[string]string {
 	for _, q := range requests {
 		if code, body := a.ask(q); code >= 500 {
@@ -230,9 +233,24 @@ func (a *api) families() map[string]string {
 				labels[l.GetName()] = true
 			}
 		}
-		all[name] = strings.ToLower(f.GetType().String()) + " " + strings.Join(slices.Sorted(maps.Keys(labels)), ",")
+		all[name] = strings.ToLower(f.GetType().String()) + " " + strings.Join(slices.Sorted(maps.Keys(labels)), ",") + bounds(f)
 	}
 	return all
+}
+
+// bounds are those of a histogram, if it is not one of Go's runtime, which changes
+// them with its version.
+func bounds(f *dto.MetricFamily) string {
+	if f.GetType() != dto.MetricType_HISTOGRAM || strings.HasPrefix(f.GetName(), "go_") {
+		return ""
+	}
+	var all []string
+	for _, b := range f.Metric[0].Histogram.Bucket {
+		if !math.IsInf(b.GetUpperBound(), 1) {
+			all = append(all, strconv.FormatFloat(b.GetUpperBound(), 'g', 6, 64))
+		}
+	}
+	return " le " + strings.Join(all, ",")
 }
 
 const recorded = "testdata/families"
