@@ -69,9 +69,7 @@ func (q *request) withBody(f func([]byte) error) error {
 	}
 	n, err := buf.ReadFrom(io.LimitReader(q.r.Body, maxBody+1))
 	if n <= maxBody && err == nil {
-		of := q.target(q.verb)
-		of.subresource = "" // which upstream does not tell apart
-		q.metrics.bodies.Get(of, newBodies).Add(n)
+		q.sized(n)
 		q.receive(0) // what comes now is another request
 	} else {
 		q.unread()

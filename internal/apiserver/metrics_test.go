@@ -96,7 +96,8 @@ func TestLongRunningRequests(t *testing.T) {
 	}
 }
 
-// A write through a subresource is counted with the others of its resource.
+// A write through a subresource is counted with the others of its resource, and
+// a deletion without a body as one of none.
 func TestBodiesOfSubresources(t *testing.T) {
 	a := start(t).raw(t, "admin", "system:masters")
 	const accounts = "/api/v1/namespaces/default/serviceaccounts"
@@ -104,6 +105,13 @@ func TestBodiesOfSubresources(t *testing.T) {
 	a.do("POST", accounts+"/a/token", `{}`)
 	_, page := a.do("GET", "/metrics", "")
 	told(t, page, `apiserver_request_body_size_bytes_count{group="",resource="serviceaccounts",verb="create"} 2`)
+	a.do("DELETE", accounts+"/a", "")
+	a.do("DELETE", accounts, "")
+	_, page = a.do("GET", "/metrics", "")
+	told(t, page,
+		`apiserver_request_body_size_bytes_count{group="",resource="serviceaccounts",verb="delete"} 1`,
+		`apiserver_request_body_size_bytes_count{group="",resource="serviceaccounts",verb="delete_collection"} 1`,
+	)
 }
 
 // What nobody did yet is there all the same where upstream has it.

@@ -149,6 +149,13 @@ func (q *request) aborted() {
 	q.metrics.cutOff.Get(k, newCount).Add(1)
 }
 
+// sized counts the body of a write.
+func (q *request) sized(n int64) {
+	of := q.target(q.verb)
+	of.subresource = "" // which upstream does not tell apart
+	q.metrics.bodies.Get(of, newBodies).Add(n)
+}
+
 // begun counts a request that is long by nature; it is over when the returned
 // function was called.
 func (q *request) begun() func() {
