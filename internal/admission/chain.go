@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,63 +33,95 @@ type Config struct {
 
 // Chain is the plugins of an API server, in the order they are called.
 type Chain struct {
-	mutators   []Mutator
-	validators []Validator
+	clock           clock.PassiveClock
+	admit, validate step
+}
+
+// On is a plugin and the operations it is called for, all if it names none.
+type On struct {
+	Plugin
+	Operations []Operation
 }
 
 // NewChain returns a chain of plugins; each is called as the Mutator and as
 // the Validator it is.
-func NewChain(plugins ...Plugin) *Chain {
-	c := &Chain{}
+func NewChain(c clock.PassiveClock, plugins ...On) *Chain {
+	chain := &Chain{clock: c}
 	for _, p := range plugins {
-		if m, ok := p.(Mutator); ok {
-			c.mutators = append(c.mutators, m)
+		if m, ok := p.Plugin.(Mutator); ok {
+			chain.admit.calls = append(chain.admit.calls, call{On: p, pass: m.Admit})
 		}
-		if v, ok := p.(Validator); ok {
-			c.validators = append(c.validators, v)
+		if v, ok := p.Plugin.(Validator); ok {
+			chain.validate.calls = append(chain.validate.calls, call{On: p, pass: v.Validate})
 		}
 	}
-	return c
+	return chain
 }
 
 // New returns the chain of the plugins that are always on, in upstream's order.
 func New(c Config) *Chain {
-	return NewChain(
-		&NamespaceLifecycle{c.Objects},
-		&LimitRanger{c.Objects},
-		&ServiceAccount{Config: c},
-		&NodeRestriction{c.Objects},
-		TaintNodesByCondition{},
-		&Priority{c.Objects},
-		DefaultTolerationSeconds{},
-		&DefaultStorageClass{c.Objects},
-		StorageObjectInUseProtection{},
-		&PersistentVolumeClaimResize{c.Objects},
-		&RuntimeClass{c.Objects},
-		&CertificateApproval{c.Permit},
-		&CertificateSigning{c.Permit},
-		CertificateSubjectRestriction{},
-		&DefaultIngressClass{c.Objects},
-		NewResourceQuota(c.Objects, c.Clock),
+	on := func(p Plugin, operations ...Operation) On { return On{p, operations} }
+	return NewChain(c.Clock,
+		on(&NamespaceLifecycle{c.Objects}, Create, Update, Delete),
+		on(&LimitRanger{c.Objects}, Create, Update),
+		on(&ServiceAccount{Config: c}, Create, Update),
+		on(&NodeRestriction{c.Objects}, Create, Update, Delete),
+		on(TaintNodesByCondition{}, Create),
+		on(&Priority{c.Objects}, Create, Update, Delete),
+		on(DefaultTolerationSeconds{}, Create, Update),
+		on(&DefaultStorageClass{c.Objects}, Create),
+		on(StorageObjectInUseProtection{}, Create),
+		on(&PersistentVolumeClaimResize{c.Objects}, Update),
+		on(&RuntimeClass{c.Objects}, Create),
+		on(&CertificateApproval{c.Permit}, Update),
+		on(&CertificateSigning{c.Permit}, Update),
+		on(CertificateSubjectRestriction{}, Create),
+		on(&DefaultIngressClass{c.Objects}, Create),
+		on(NewResourceQuota(c.Objects, c.Clock), Create, Update),
 	)
 }
 
 // Admit calls the mutators.
 func (c *Chain) Admit(ctx context.Context, a *Attributes) error {
-	for _, m := range c.mutators {
-		if err := m.Admit(ctx, a); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.admit.pass(ctx, a, c.clock)
 }
 
 // Validate calls the validators.
 func (c *Chain) Validate(ctx context.Context, a *Attributes) error {
-	for _, v := range c.validators {
-		if err := v.Validate(ctx, a); err != nil {
-			return err
+	return c.validate.pass(ctx, a, c.clock)
+}
+
+// step is one of the two times that a write passes the plugins.
+type step struct {
+	calls []call
+	took  durations
+}
+
+// call is what a plugin does in a step.
+type call struct {
+	On
+	pass func(context.Context, *Attributes) error
+	took durations
+}
+
+// pass calls the plugins that look at such an operation until one rejects it,
+// and counts how long each took, and all.
+func (s *step) pass(ctx context.Context, a *Attributes, clock clock.PassiveClock) (err error) {
+	began := clock.Now()
+	now := began
+	for i := range s.calls {
+		c := &s.calls[i]
+		if len(c.Operations) > 0 && !slices.Contains(c.Operations, a.Operation) {
+			continue
+		}
+		since := now
+		err = c.pass(ctx, a)
+		now = clock.Now()
+		c.took.count(a.Operation, err, now.Sub(since))
+		if err != nil {
+			break
 		}
 	}
-	return nil
+	s.took.count(a.Operation, err, now.Sub(began))
+	return err
 }

@@ -111,7 +111,7 @@ func TestResourceQuotaUnderConcurrency(t *testing.T) {
 	if made != limit {
 		t.Errorf("%d pods were let in, want %d (%d refused)", made, limit, refused)
 	}
-	if p := chain.validators[len(chain.validators)-1].(*ResourceQuota); len(p.ledgers) != 0 {
+	if p := chain.validate.calls[len(chain.validate.calls)-1].Plugin.(*ResourceQuota); len(p.ledgers) != 0 {
 		t.Error("reservations are left over")
 	}
 }

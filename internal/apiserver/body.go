@@ -69,7 +69,7 @@ func (q *request) withBody(f func([]byte) error) error {
 	}
 	n, err := buf.ReadFrom(io.LimitReader(q.r.Body, maxBody+1))
 	if n <= maxBody && err == nil {
-		q.metrics.bodies.Get(q.target(q.verb), newBodies).Add(n)
+		q.sized(n)
 		q.receive(0) // what comes now is another request
 	} else {
 		q.unread()

@@ -46,6 +46,7 @@ type request struct {
 	seat    fairness.Seat
 	seated  bool
 	counted *atomic.Int64 // which one of inflight counts the request
+	single  bool          // a watch of one name
 }
 
 // chain is what every request passes. Audit would stand between authentication
@@ -115,7 +116,7 @@ func (q *request) serve() error {
 		return notServed()
 	}
 	q.kind = q.kinds[row]
-	if q.long() {
+	if q.long() || q.subresource == "log" { // which may turn out to be long
 		defer q.begun()()
 	}
 	if row.Namespaced && q.namespace == "" && q.name != "" {
@@ -161,7 +162,7 @@ func (q *request) authorize() error {
 					a.Fields = sel.Requirements()
 					// A selection of one name is a request about that object.
 					if name, ok := sel.RequiresExactMatch("metadata.name"); ok && q.name == "" {
-						a.Name = name
+						a.Name, q.single = name, q.verb == "watch"
 					}
 				}
 			}

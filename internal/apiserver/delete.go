@@ -38,6 +38,8 @@ func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
 		if err != nil {
 			return o, err
 		}
+	} else {
+		q.sized(0)
 	}
 	return o, checkDelete(&o)
 }

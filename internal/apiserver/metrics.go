@@ -10,7 +10,6 @@ import (
 	"clipper/internal/scheme"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
@@ -36,7 +35,7 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry(), guards: newGuards(), expiry: measure.Seconds(expiryBounds)}
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(measure.Process())
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }
@@ -163,7 +162,7 @@ func (c collector) onTheWay() {
 	filter("authentication", g.authentication[:]...)
 	filter("authorization", g.authorization[:]...)
 	filter("priorityandfairness", g.fairness)
-	c.Histogram(c.expiry, c.metrics.expiry)
+	c.Always(c.expiry, c.metrics.expiry)
 	c.Counter(c.handshakes, c.metrics.handshakes.Load())
 }
 
@@ -192,14 +191,16 @@ func (c collector) requests(s *stats, row *scheme.Resource) {
 		}
 	}
 	for _, v := range s.manners.All() {
-		if n := v.under.Load(); n > 0 {
-			c.Gauge(c.under, float64(n), labels(&v.mannerKey)...)
+		if v.long.Load() {
+			c.Gauge(c.under, float64(v.under.Load()), labels(&v.mannerKey)...)
 		}
 		if v.listed != nil {
 			c.Histogram(c.listed, v.listed, row.Group, row.Version, row.Name, v.scope)
 		}
 		if c.Histogram(c.took, v.took, labels(&v.mannerKey, v.dryRun)...) && v.dryRun == "" {
-			c.Coarser(c.service, serviceBounds, v.took, labels(&v.mannerKey)...)
+			if v.verb != "WATCH" {
+				c.Coarser(c.service, serviceBounds, v.took, labels(&v.mannerKey)...)
+			}
 			c.Histogram(c.answers, v.answers, labels(&v.mannerKey)...)
 		}
 	}

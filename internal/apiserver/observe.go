@@ -40,6 +40,7 @@ type mannerKey struct{ verb, subresource, scope, dryRun string }
 type manner struct {
 	mannerKey
 	under   atomic.Int64 // way, of those that are long by nature
+	long    atomic.Bool  // whether there was any such
 	took    *measure.Histogram
 	answers *measure.Histogram // sizes
 	listed  *measure.Histogram // until a watch had told what there was
@@ -107,9 +108,7 @@ func (q *request) stats() (*stats, mannerKey) {
 	if q.kind.row.Subresource(q.subresource) != nil {
 		key.subresource = q.subresource // never what a client made up
 	}
-	if q.query.Get("dryRun") == "All" && !q.long() {
-		key.dryRun = "All"
-	}
+	key.dryRun = dryRunLabel(q.query["dryRun"])
 	return &q.kind.stats, key
 }
 
@@ -129,12 +128,9 @@ func (q *request) observe(now time.Time) {
 	if q.user != nil && q.user.GetName() == auth.APIServer {
 		q.metrics.own.Get(q.target(key.verb), newCount).Add(1)
 	}
-	if q.long() {
-		return
-	}
 	took := now.Sub(q.start)
 	s.manner.took.Took(took)
-	if q.sent > 0 && reads(q.r.Method) {
+	if q.sent > 0 && reads(q.r.Method) && key.verb != "CONNECT" {
 		s.manner.answers.Add(q.sent)
 	}
 	switch q.verb {
@@ -153,19 +149,31 @@ func (q *request) aborted() {
 	q.metrics.cutOff.Get(k, newCount).Add(1)
 }
 
+// sized counts the body of a write.
+func (q *request) sized(n int64) {
+	of := q.target(q.verb)
+	of.subresource = "" // which upstream does not tell apart
+	q.metrics.bodies.Get(of, newBodies).Add(n)
+}
+
 // begun counts a request that is long by nature; it is over when the returned
 // function was called.
 func (q *request) begun() func() {
 	st, key := q.stats()
+	key.dryRun = "" // here it makes no difference
+	if q.single {
+		key.scope = "resource"
+	}
 	s := st.manner(key)
 	s.under.Add(1)
+	s.long.Store(true)
 	return func() { s.under.Add(-1) }
 }
 
 // verbLabel is the verb as upstream's metrics write it.
 func (q *request) verbLabel() string {
 	switch q.subresource {
-	case "exec", "attach", "portforward", "proxy":
+	case "exec", "attach", "portforward", "proxy", "log":
 		return "CONNECT"
 	}
 	switch q.verb {
@@ -190,6 +198,19 @@ func validationLabel(values []string) string {
 		return "invalid"
 	}
 	return values[0]
+}
+
+// dryRunLabel is whether a request says it is to be tried only.
+func dryRunLabel(values []string) string {
+	for _, v := range values {
+		if v != "All" {
+			return "invalid"
+		}
+	}
+	if len(values) > 0 {
+		return "All"
+	}
+	return ""
 }
 
 func methodLabel(method string) string {

@@ -32,7 +32,9 @@ func (fixed) Admit(_ context.Context, a *admission.Attributes) error {
 
 func TestRevertedIsNoChange(t *testing.T) {
 	clock := testclock.NewFakeClock(time.Unix(1_700_000_000, 0))
-	c := start(t, func(c *apiserver.Config) { c.Clock, c.Admission = clock, admission.NewChain(fixed{}) })
+	c := start(t, func(c *apiserver.Config) {
+		c.Clock, c.Admission = clock, admission.NewChain(clock, admission.On{Plugin: fixed{}})
+	})
 	ctx := t.Context()
 	maps := c.admin(runtime.ContentTypeProtobuf).CoreV1().ConfigMaps("default")
 	first, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "m", Labels: map[string]string{"fixed": "yes"}}}, metav1.CreateOptions{FieldManager: "a"})

@@ -44,6 +44,7 @@ import (
 	"clipper/internal/store"
 	"clipper/internal/trace"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -273,6 +274,7 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("apiserver: %w", err)
 		}
 		s.services, k.begin, k.release = a, a.begin, a.release
+		s.metrics.registry.MustRegister(a.Collector())
 		s.wireAddresses()
 	}
 	if k := s.byName[schema.GroupResource{Group: "certificates.k8s.io", Resource: "certificatesigningrequests"}]; k != nil {
@@ -282,6 +284,12 @@ func New(c Config) (*Server, error) {
 		k.stamp = stampVolume
 	}
 	s.metrics.registry.MustRegister(s.collector(), s.cache.Collector(), s.fairness.Collector())
+	// What others count comes along with what they do.
+	for _, part := range []any{c.Admission, c.Authorizer, c.Verifier, c.Store} {
+		if m, ok := part.(interface{ Collector() prometheus.Collector }); ok {
+			s.metrics.registry.MustRegister(m.Collector())
+		}
+	}
 	s.handler = s.chain()
 	return s, nil
 }

@@ -30,6 +30,8 @@ type serviceAllocator struct {
 	// the objects that show the Services'.
 	byHand map[int]bool
 	shown  *addresses
+
+	ipCounts, portCounts allocations
 }
 
 func newServiceAllocator(cidr netip.Prefix, firstPort, lastPort int32, r rand.Source) (*serviceAllocator, error) {
@@ -135,7 +137,12 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	defer a.mu.Unlock()
 	hadIPs, hadPorts := a.held(old)
 	t := taking{a: a, hadIPs: hadIPs, hadPorts: hadPorts}
-	if errs := t.take(svc); len(errs) > 0 || t.err != nil {
+	errs := t.take(svc)
+	if !dryRun {
+		a.ipCounts.add(t.ofIPs)
+		a.portCounts.add(t.ofPorts)
+	}
+	if len(errs) > 0 || t.err != nil {
 		a.free(t.ips, t.ports)
 		if t.err != nil {
 			return nil, apierrors.NewInternalError(t.err)
@@ -211,6 +218,8 @@ type taking struct {
 	hadIPs, hadPorts []int
 	ips, ports       []int // taken now
 	err              error
+	// What is counted, unless the write is only tried.
+	ofIPs, ofPorts allocations
 }
 
 func (t *taking) take(svc *corev1.Service) field.ErrorList {
@@ -240,7 +249,7 @@ func (t *taking) take(svc *corev1.Service) field.ErrorList {
 func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
 	if s.ClusterIP == "" {
 		n, ok := t.a.ips.Any()
-		if !ok {
+		if t.ofIPs.dynamic.count(ok); !ok {
 			t.err = errors.New("failed to allocate a serviceIP: range is full")
 			return nil
 		}
@@ -255,13 +264,15 @@ func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList
 	}
 	n, ok := t.a.offset(s.ClusterIP)
 	if !ok {
+		t.ofIPs.static.count(false)
 		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf(
 			"failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", s.ClusterIP, s.ClusterIP, t.a.cidr))}
 	}
 	if slices.Contains(t.hadIPs, n) {
 		return nil
 	}
-	if !t.a.ips.Take(n) {
+	ok = t.a.ips.Take(n)
+	if t.ofIPs.static.count(ok); !ok {
 		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", s.ClusterIP))}
 	}
 	t.ips = append(t.ips, n)
@@ -304,6 +315,7 @@ func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) (errs field.Er
 func (t *taking) port(port int32, at *field.Path) field.ErrorList {
 	n := t.a.ports.Port(port)
 	if n < 0 {
+		t.ofPorts.static.count(false)
 		first, last := t.a.ports.Bounds()
 		return field.ErrorList{field.Invalid(at, port, fmt.Sprintf(
 			"provided port is not in the valid range. The range of valid ports is %d-%d", first, last))}
@@ -311,7 +323,8 @@ func (t *taking) port(port int32, at *field.Path) field.ErrorList {
 	if slices.Contains(t.hadPorts, n) {
 		return nil // its own already
 	}
-	if !t.a.ports.Take(n) {
+	ok := t.a.ports.Take(n)
+	if t.ofPorts.static.count(ok); !ok {
 		return field.ErrorList{field.Invalid(at, port, "provided port is already allocated")}
 	}
 	t.ports = append(t.ports, n)
@@ -320,7 +333,7 @@ func (t *taking) port(port int32, at *field.Path) field.ErrorList {
 
 func (t *taking) anyPort() int32 {
 	n, ok := t.a.ports.Any()
-	if !ok {
+	if t.ofPorts.dynamic.count(ok); !ok {
 		t.err = errors.New("failed to allocate a nodePort: range is full")
 		return 0
 	}

@@ -183,6 +183,7 @@ func (s *watchStream) run(seconds *int64) error {
 // listed counts how long it took to tell what there was.
 func (s *watchStream) listed() {
 	st, key := s.stats()
+	key.dryRun = "" // here it makes no difference
 	if m := st.manner(key); m.listed != nil {
 		m.listed.Took(s.Clock.Since(s.start))
 	}
@@ -192,7 +193,8 @@ func (s *watchStream) listed() {
 func (s *watchStream) write() bool {
 	s.count()
 	s.written = true
-	_, err := s.request.w.Write(s.buf)
+	n, err := s.request.w.Write(s.buf)
+	s.sent += int64(n)
 	if *s.room = s.buf; cap(s.buf) <= smallMost {
 		small.Put(s.room)
 	}

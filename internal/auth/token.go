@@ -150,6 +150,7 @@ type Verifier struct {
 	clock   clock.PassiveClock
 	objects Objects
 	known   recent[*verified]
+	counts  tokenCounts
 }
 
 type verified struct {
@@ -182,12 +183,14 @@ func (v *Verifier) Verify(token string, wanted []string) (user.Info, []string, e
 	}
 	key := sha256.Sum256([]byte(token))
 	t, ok := v.known.get(key)
+	v.counts.lookup(ok)
 	if !ok {
 		t = &verified{}
-		if err := v.key.verify(token, &t.claims); err != nil {
-			return nil, nil, err
+		err := v.key.verify(token, &t.claims)
+		if err == nil {
+			err = t.claims.complete()
 		}
-		if err := t.claims.complete(); err != nil {
+		if v.counts.verified(err); err != nil {
 			return nil, nil, err
 		}
 		t.user = t.claims.user()
@@ -218,6 +221,9 @@ func (v *Verifier) Verify(token string, wanted []string) (user.Info, []string, e
 	}
 	if err := v.live(&t.claims.Kubernetes, now); err != nil {
 		return nil, nil, err
+	}
+	if after := t.claims.Kubernetes.WarnAfter; after != 0 {
+		v.counts.used(now.Unix() > after)
 	}
 	return t.user, matched, nil
 }

@@ -50,9 +50,12 @@ func Creator(c *rest.Config) CreateFunc {
 			ContentLength: int64(len(b.data)),
 			Host:          "in-process",
 		})
+		began := t.began()
 		if err := t.call(auth.WithUser(ctx, t.user), w, r); err != nil {
+			t.count(r, began, 0, -1)
 			return err
 		}
+		t.count(r, began, w.status, int64(len(w.body.data)))
 		if w.status < http.StatusBadRequest {
 			return nil
 		}

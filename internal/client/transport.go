@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"clipper/internal/auth"
 
@@ -19,24 +20,48 @@ import (
 // is in memory when RoundTrip returns. One that streams runs on a goroutine of
 // its own until its body is closed, its context ends or the handler is done.
 type transport struct {
-	handler http.Handler
-	user    user.Info
+	handler  http.Handler
+	user     user.Info
+	requests *Requests // nil counts none
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := auth.WithUser(r.Context(), t.user)
+	began := t.began()
 	if streams(r) {
-		return t.stream(ctx, r)
+		res, err := t.stream(ctx, r)
+		if err != nil {
+			t.count(r, began, 0, -1)
+			return nil, err
+		}
+		t.count(r, began, res.StatusCode, -1)
+		return res, nil
 	}
 	w := &whole{answer: answer{header: http.Header{}}}
 	w.body = buffers.Get().(*buffer)
 	if err := t.serve(ctx, w, r); err != nil {
 		w.body.Close()
+		t.count(r, began, 0, -1)
 		return nil, err
 	}
 	w.WriteHeader(http.StatusOK)
+	t.count(r, began, w.status, int64(len(w.body.data)))
 	return w.response(r, w.body, int64(len(w.body.data))), nil
+}
+
+// began is the time for count, if it is wanted.
+func (t *transport) began() (now time.Time) {
+	if t.requests != nil {
+		now = t.requests.clock.Now()
+	}
+	return now
+}
+
+func (t *transport) count(r *http.Request, began time.Time, code int, size int64) {
+	if t.requests != nil {
+		t.requests.answered(r, began, code, size)
+	}
 }
 
 // streams tells whether the answer may go on for as long as the caller reads.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type Loop[K comparable] struct {
 	idle     *sync.Cond // running became 0
 	ready    fifo[ready[K]]
 	work     Work
+	began    []time.Time    // of each worker's sync under way, zero without one
 	keys     map[K]keyState // of keys that wait or are being synced
 	failures map[K]int
 	delayed  delays[K]
@@ -194,11 +196,16 @@ func (l *Loop[K]) left() {
 func (l *Loop[K]) worker(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	place := slices.IndexFunc(l.began, time.Time.IsZero)
+	if place < 0 {
+		place, l.began = len(l.began), append(l.began, time.Time{})
+	}
 	for l.ready.len() > 0 && ctx.Err() == nil {
 		next := l.ready.pop()
 		k, began := next.key, l.clock.Now()
 		l.work.Queued.add(began.Sub(next.since))
 		l.keys[k] = syncing
+		l.began[place] = began
 		l.mu.Unlock()
 		err := l.sync(ctx, k)
 		l.report(ctx, k, err)
@@ -221,6 +228,7 @@ func (l *Loop[K]) worker(ctx context.Context) {
 			l.ready.push(ready[K]{k, now})
 		}
 	}
+	l.began[place] = time.Time{}
 	l.workers++
 	l.left()
 }

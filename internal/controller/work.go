@@ -11,6 +11,9 @@ import (
 type Work struct {
 	Adds, Retries uint64
 	Depth         int
+	// Unfinished is how long syncs under way have taken so far, together, and
+	// Longest the longest of them.
+	Unfinished, Longest time.Duration
 	// Queued is how long keys waited, Synced how long their syncs took.
 	Queued, Synced Durations
 }
@@ -48,6 +51,14 @@ func (l *Loop[K]) Work() Work {
 	defer l.mu.Unlock()
 	w := l.work
 	w.Depth = l.ready.len()
+	now := l.clock.Now()
+	for _, began := range l.began {
+		if !began.IsZero() {
+			took := now.Sub(began)
+			w.Unfinished += took
+			w.Longest = max(w.Longest, took)
+		}
+	}
 	return w
 }
 
@@ -63,12 +74,14 @@ func NewCollector(workers []Worker) prometheus.Collector {
 		return prometheus.NewDesc("workqueue_"+name, help, []string{"name"}, nil)
 	}
 	c := &collector{
-		workers: map[string]Worker{},
-		adds:    d("adds_total", "Total number of adds handled by workqueue"),
-		retries: d("retries_total", "Total number of retries handled by workqueue"),
-		depth:   d("depth", "Current depth of workqueue"),
-		queued:  d("queue_duration_seconds", "How long in seconds an item stays in workqueue before being requested."),
-		synced:  d("work_duration_seconds", "How long in seconds processing an item from workqueue takes."),
+		workers:    map[string]Worker{},
+		unfinished: d("unfinished_work_seconds", "How many seconds of work has been done that is in progress and hasn't been observed by work_duration. Large values indicate stuck threads."),
+		longest:    d("longest_running_processor_seconds", "How many seconds has the longest running processor for workqueue been running."),
+		adds:       d("adds_total", "Total number of adds handled by workqueue"),
+		retries:    d("retries_total", "Total number of retries handled by workqueue"),
+		depth:      d("depth", "Current depth of workqueue"),
+		queued:     d("queue_duration_seconds", "How long in seconds an item stays in workqueue before being requested."),
+		synced:     d("work_duration_seconds", "How long in seconds processing an item from workqueue takes."),
 	}
 	for _, w := range workers {
 		name := w.Name()
@@ -83,6 +96,7 @@ func NewCollector(workers []Worker) prometheus.Collector {
 type collector struct {
 	workers                              map[string]Worker
 	adds, retries, depth, queued, synced *prometheus.Desc
+	unfinished, longest                  *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
@@ -93,6 +107,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.adds, prometheus.CounterValue, float64(w.Adds), name)
 		ch <- prometheus.MustNewConstMetric(c.retries, prometheus.CounterValue, float64(w.Retries), name)
 		ch <- prometheus.MustNewConstMetric(c.depth, prometheus.GaugeValue, float64(w.Depth), name)
+		ch <- prometheus.MustNewConstMetric(c.unfinished, prometheus.GaugeValue, w.Unfinished.Seconds(), name)
+		ch <- prometheus.MustNewConstMetric(c.longest, prometheus.GaugeValue, w.Longest.Seconds(), name)
 		ch <- w.Queued.metric(c.queued, name)
 		ch <- w.Synced.metric(c.synced, name)
 	}

@@ -30,8 +30,9 @@ type actor struct {
 	// limited: the pod has directories whose size must be watched.
 	limited bool
 
-	state *lifecycle.State // the actor's goroutine alone
-	born  time.Time
+	state  *lifecycle.State // the actor's goroutine alone
+	probes probes           // likewise
+	born   time.Time
 
 	mu    sync.Mutex
 	inbox []message

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -77,6 +78,8 @@ type Config struct {
 	// Authorize decides on a caller; default: system:masters and the API
 	// server (CN kube-apiserver, or kube-apiserver-kubelet-client).
 	Authorize func(ctx context.Context, user string, groups []string, verb, path string) error
+	// Metrics of other parts of the process are served with the node's own.
+	Metrics []prometheus.Collector
 
 	Clock  clock.WithTickerAndDelayedExecution
 	Logger *slog.Logger

@@ -110,7 +110,9 @@ func (a *actor) probe(act lifecycle.Action) {
 	k, c, pod := a.k, act.Container, a.state.Pod
 	t, spec := a.target(c), c.Probes[act.Probe].Spec
 	a.spawn(func() message {
+		began := k.Clock.Now()
 		outcome := probe.Run(a.ctx, t, spec)
+		took := k.Clock.Since(began)
 		if a.ctx.Err() != nil {
 			return nil
 		}
@@ -127,6 +129,7 @@ func (a *actor) probe(act lifecycle.Action) {
 			k.events.Pod(pod, c, v1.EventTypeWarning, "ProbeWarning", fmt.Sprintf("%s probe warning: %s", act.Probe, outcome.Text))
 		}
 		return func(s *lifecycle.State) {
+			a.probes.count(c.Name, act.Probe, result, took)
 			if s.Probed(k.Clock.Now(), c, act.ID, act.Probe, result) && text != "" {
 				k.events.Pod(pod, c, v1.EventTypeWarning, "Unhealthy", text)
 			}

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ func (k *Kubelet) serve(ctx context.Context) error {
 	return server.Run(ctx, server.Config{
 		Listener: k.Listener, TLS: k.ServingTLS, ClientCA: k.ClientCA, Authorize: k.Authorize,
 		Node: k, Runtime: k.Runtime, Streaming: k.Streaming, Clock: k.Clock, Logger: k.Logger,
+		Metrics: k.Metrics,
 	})
 }
 
@@ -62,16 +64,16 @@ func (k *Kubelet) find(namespace, name, uid string) (*actor, error) {
 	return found, nil
 }
 
+func (k *Kubelet) actorList() []*actor {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.pods))
+}
+
 // List implements server.Node.
 func (k *Kubelet) List() []*v1.Pod {
-	k.mu.Lock()
-	actors := make([]*actor, 0, len(k.pods))
-	for _, a := range k.pods {
-		actors = append(actors, a)
-	}
-	k.mu.Unlock()
 	var list []*v1.Pod
-	for _, a := range actors {
+	for _, a := range k.actorList() {
 		a.ask(k.ctx, func(s *lifecycle.State) {
 			pod := *s.Pod
 			pod.Status = s.Status(k.Clock.Now(), k.host)

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	v1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"clipper/internal/kubelet/node"
@@ -22,10 +25,44 @@ func (k *Kubelet) Stats(ctx context.Context) (server.Summary, error) {
 	if err != nil {
 		return server.Summary{}, err
 	}
+	return k.summarize(containers, nil), nil
+}
+
+// Usage implements server.Node. A runtime that tells nothing of whole pods
+// leaves out what only it can know of them.
+func (k *Kubelet) Usage(ctx context.Context) (server.Summary, error) {
+	sandboxes, err := k.Runtime.ListPodSandboxStats(ctx, nil)
+	if status.Code(err) == codes.Unimplemented {
+		return k.Stats(ctx)
+	}
+	if err != nil {
+		return server.Summary{}, err
+	}
+	var containers []*runtimeapi.ContainerStats
+	for _, s := range sandboxes {
+		containers = append(containers, s.GetLinux().GetContainers()...)
+	}
+	return k.summarize(containers, sandboxes), nil
+}
+
+// Machine implements server.Node.
+func (k *Kubelet) Machine() server.Machine {
+	m := &k.node.Machine
+	return server.Machine{
+		Cores: m.CPUs, Memory: m.Memory, Swap: m.Swap,
+		MachineID: m.MachineID, SystemUUID: m.SystemUUID, BootID: m.BootID,
+	}
+}
+
+// summarize puts together what is measured and the pods it is of.
+func (k *Kubelet) summarize(containers []*runtimeapi.ContainerStats, sandboxes []*runtimeapi.PodSandboxStats) server.Summary {
 	sum := server.Summary{Node: k.nodeStats()}
-	index := map[string]int{}
-	for _, pod := range k.List() {
-		p := server.PodStats{Ref: server.PodRef{Name: pod.Name, Namespace: pod.Namespace, UID: string(pod.UID)}}
+	pods, index := k.List(), map[string]int{}
+	for _, pod := range pods {
+		p := server.PodStats{
+			Ref:    server.PodRef{Name: pod.Name, Namespace: pod.Namespace, UID: string(pod.UID)},
+			Cgroup: k.spec.CgroupParent(pod),
+		}
 		if pod.Status.StartTime != nil {
 			p.StartTime = pod.Status.StartTime.Time
 		}
@@ -42,15 +79,69 @@ func (k *Kubelet) Stats(ctx context.Context) (server.Summary, error) {
 			continue
 		}
 		p := &sum.Pods[i]
-		cs := server.ContainerStats{Name: name, StartTime: p.StartTime, CPU: cpuOf(c.Cpu), Memory: memoryOf(c.Memory)}
+		cs := server.ContainerStats{Name: name, ID: c.Attributes.Id, StartTime: p.StartTime, CPU: cpuOf(c.Cpu), Memory: memoryOf(c.Memory)}
 		if w := c.WritableLayer; w != nil {
 			cs.RootFS = &server.FS{Time: time.Unix(0, w.Timestamp), UsedBytes: value(w.UsedBytes), InodesUsed: value(w.InodesUsed)}
 		}
+		k.describe(&cs, pods[i])
 		p.Containers = append(p.Containers, cs)
 		p.CPU = addCPU(p.CPU, cs.CPU)
 		p.Memory = addMemory(p.Memory, cs.Memory)
 	}
-	return sum, nil
+	for _, s := range sandboxes {
+		uid, _ := podspec.SpecOf(s.GetAttributes().GetLabels())
+		i, ok := index[uid]
+		if !ok || s.Linux == nil {
+			continue
+		}
+		// The pod's own cgroup counts what ended containers used, too.
+		p := &sum.Pods[i]
+		if c := cpuOf(s.Linux.Cpu); c != nil {
+			p.CPU = c
+		}
+		if m := memoryOf(s.Linux.Memory); m != nil {
+			p.Memory = m
+		}
+		p.Network = networkOf(s.Linux.Network)
+		p.Processes = value(s.Linux.Process.GetProcessCount())
+	}
+	return sum
+}
+
+// describe tells of a container what its pod says.
+func (k *Kubelet) describe(cs *server.ContainerStats, pod *v1.Pod) {
+	for _, list := range [][]v1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses, pod.Status.EphemeralContainerStatuses} {
+		for i := range list {
+			if s := &list[i]; s.Name == cs.Name {
+				cs.Image = s.Image
+				if s.State.Running != nil {
+					cs.StartTime = s.State.Running.StartedAt.Time
+				}
+			}
+		}
+	}
+	for _, list := range [][]v1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			if list[i].Name == cs.Name {
+				r := k.spec.Resources(pod, &list[i])
+				cs.Limits = server.Limits{CPUPeriod: r.CpuPeriod, CPUQuota: r.CpuQuota, CPUShares: r.CpuShares, Memory: r.MemoryLimitInBytes}
+			}
+		}
+	}
+}
+
+func networkOf(n *runtimeapi.NetworkUsage) *server.Network {
+	if n == nil || n.DefaultInterface == nil {
+		return nil
+	}
+	of := func(i *runtimeapi.NetworkInterfaceUsage) server.Interface {
+		return server.Interface{Name: i.Name, RxBytes: value(i.RxBytes), RxErrors: value(i.RxErrors), TxBytes: value(i.TxBytes), TxErrors: value(i.TxErrors)}
+	}
+	out := &server.Network{Time: time.Unix(0, n.Timestamp), Interface: of(n.DefaultInterface), Interfaces: []server.Interface{of(n.DefaultInterface)}}
+	for _, i := range n.Interfaces {
+		out.Interfaces = append(out.Interfaces, of(i))
+	}
+	return out
 }
 
 func value(v *runtimeapi.UInt64Value) *uint64 {

@@ -25,12 +25,13 @@ func TestHistogram(t *testing.T) {
 	sizes.AddMany([]uint64{2, 0, 1}, 1010)
 	sizes.Add(11)
 	desc := func(name string) *prometheus.Desc { return prometheus.NewDesc(name, "h", []string{"l"}, nil) }
-	all, some, bytes, empty := desc("all"), desc("some"), desc("bytes"), desc("empty")
+	all, some, bytes, empty, told := desc("all"), desc("some"), desc("bytes"), desc("empty"), desc("told")
 	collector := measure.Collector(func(out measure.Out) {
 		if !out.Histogram(all, took, "v") || !out.Coarser(some, []float64{0.5}, took, "v") || !out.Histogram(bytes, sizes, "v") || out.Histogram(empty, none, "v") {
 			t.Error("which are told is wrong")
 		}
 		out.Happened(empty, 0, "v")
+		out.Always(told, none, "v")
 	})
 	if err := testutil.CollectAndCompare(collector, strings.NewReader(`
 # HELP all h
@@ -54,6 +55,11 @@ some_bucket{l="v",le="0.5"} 2
 some_bucket{l="v",le="+Inf"} 4
 some_sum{l="v"} 61.201
 some_count{l="v"} 4
+# HELP told h
+# TYPE told histogram
+told_bucket{l="v",le="+Inf"} 0
+told_sum{l="v"} 0
+told_count{l="v"} 0
 `)); err != nil {
 		t.Error(err)
 	}
@@ -90,5 +96,17 @@ func TestAllocations(t *testing.T) {
 	})
 	if n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// The process is told of, again and again.
+func TestProcess(t *testing.T) {
+	c := measure.Process()
+	for range 2 {
+		for _, name := range []string{"go_goroutines", "go_gc_heap_allocs_bytes_total", "process_open_fds"} {
+			if n := testutil.CollectAndCount(c, name); n != 1 {
+				t.Errorf("%s: %d", name, n)
+			}
+		}
 	}
 }

@@ -28,6 +28,12 @@ func (o Out) Histogram(d *prometheus.Desc, h *Histogram, labels ...string) bool 
 	return o.Coarser(d, h.bounds, h, labels...)
 }
 
+// Always is Histogram for what is told even before there is anything in it.
+func (o Out) Always(d *prometheus.Desc, h *Histogram, labels ...string) {
+	cumulative, n, sum := h.within(h.bounds)
+	o(prometheus.MustNewConstHistogram(d, n, sum, cumulative, labels...))
+}
+
 // Coarser is Histogram with some of its bounds.
 func (o Out) Coarser(d *prometheus.Desc, bounds []float64, h *Histogram, labels ...string) bool {
 	cumulative, n, sum := h.within(bounds)

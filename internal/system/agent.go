@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/tools/cache"
 
@@ -98,7 +99,7 @@ func (p *process) agent(a *api) error {
 		RootDir: filepath.Join(p.StateDir, "kubelet"), LogDir: filepath.Join(p.StateDir, "logs"),
 		ClusterDNS: []string{dnsIP.String()}, ClusterDomain: a.layout.Domain, MaxPods: c.MaxPods,
 		CgroupRoot: "/" + filepath.Join(p.CgroupParent, "kubepods"), Version: p.version + "+clipper",
-		Listener: l, ServingTLS: a.kubeletTLS, ClientCA: a.kubeletCA,
+		Listener: l, ServingTLS: a.kubeletTLS, ClientCA: a.kubeletCA, Metrics: []prometheus.Collector{a.requests.Collector()},
 		Clock: p.clock, Logger: p.log.With("part", "kubelet"),
 	})
 	if err != nil {

@@ -61,6 +61,8 @@ type api struct {
 	source informer.Source
 	table  *scheme.Table
 	names  []string // of the API server
+	// requests counts those of this process's clients.
+	requests *client.Requests
 	// registry is where the control plane's metrics are.
 	registry prometheus.Registerer
 	home     string // the node in this process, if there is one
@@ -122,7 +124,7 @@ func (p *process) server() (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := encrypt.New(engine, key, "/registry/secrets/")
+	st, err := encrypt.New(engine, key, p.clock, "/registry/secrets/")
 	if err != nil {
 		return nil, err
 	}
@@ -191,14 +193,15 @@ func (p *process) server() (*api, error) {
 	p.group.Add(run.Part{Name: "API server", Run: server.Run, Ready: server.Ready})
 
 	a := &api{
-		pki: pki, source: informer.FromCache(watched), table: rows, registry: server.Registry(),
+		pki: pki, source: informer.FromCache(watched), table: rows, registry: server.Registry(), requests: client.NewRequests(p.clock),
 		layout: layoutOf(s), share: nodeipam.First(s.PodCIDR, nodeBits(s)), kubeletCA: pki.CAPool(),
 		names: auth.APIServerNames(domain, append([]string{s.Address.String(), s.ServiceCIDR.Masked().Addr().Next().String(), p.Node}, s.Names...)...),
 	}
 	a.as = func(name string, groups ...string) *rest.Config {
 		groups = append(groups[:len(groups):len(groups)], auth.Authenticated)
-		return client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, program(name))
+		return a.requests.Count(client.InProcess(server.Handler(), &user.DefaultInfo{Name: name, Groups: groups}, program(name)))
 	}
+	a.registry.MustRegister(a.requests.Collector())
 	if err := p.tokens(a); err != nil {
 		return nil, err
 	}

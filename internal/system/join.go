@@ -36,7 +36,8 @@ func (p *process) join() (*api, error) {
 	if err != nil {
 		return nil, fmt.Errorf("joining the cluster: %w", err)
 	}
-	kubelet, err := client.New(credentials.Kubelet())
+	requests := client.NewRequests(p.clock)
+	kubelet, err := client.New(requests.Count(credentials.Kubelet()))
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +46,8 @@ func (p *process) join() (*api, error) {
 		return nil, err
 	}
 	a := &api{
-		informers: informer.Remote(network),
-		as:        func(string, ...string) *rest.Config { return credentials.Kubelet() },
+		informers: informer.Remote(network), requests: requests,
+		as: func(string, ...string) *rest.Config { return credentials.Kubelet() },
 	}
 	// The certificate that the node serves with is made while it waits for its
 	// share of the network.

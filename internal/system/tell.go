@@ -19,6 +19,10 @@ type message struct {
 // tells nobody.
 type Teller struct{ w io.WriteCloser }
 
+// NewTeller returns a Teller that writes a line of JSON for each message, and
+// closes w after the last.
+func NewTeller(w io.WriteCloser) *Teller { return &Teller{w} }
+
 // TellFD returns a Teller on the descriptor that a local cluster hands down.
 func TellFD() *Teller {
 	const fd = 3

@@ -21,6 +21,7 @@ type Range struct {
 	band  int // numbers below are chosen last
 	taken []uint64
 	count int
+	never int // of the taken, those that nobody may have
 	// base is what number 0 stands for.
 	base netip.Addr
 	port int32
@@ -57,6 +58,7 @@ func Addresses(cidr netip.Prefix, r rand.Source) (*Range, error) {
 	if cidr.Addr().Is4() && host < 20 {
 		a.Take(size - 1)
 	}
+	a.never = a.count
 	return a, nil
 }
 
@@ -94,6 +96,9 @@ func (a *Range) Free(n int) {
 		a.count--
 	}
 }
+
+// Counts returns how many numbers were taken, and how many are free.
+func (a *Range) Counts() (taken, free int) { return a.count - a.never, a.size - a.count }
 
 // Any takes a number by chance, or returns false if all are taken.
 func (a *Range) Any() (int, bool) {

@@ -31,7 +31,7 @@ type counts struct {
 	fresh, stale   atomic.Uint64 // reads that wanted all that is acknowledged, and whether they got it
 	waits          *measure.Histogram
 
-	past, pastRead, pastSeen, pastReturned atomic.Uint64 // lists of what the store remembers, and their objects
+	past, pastRead, pastSeen, pastReturned atomic.Uint64 // loads, lists of what the store remembers, and their objects
 
 	// Requests are those that were made of the store.
 	Requests store.Requests
@@ -177,7 +177,7 @@ func (r *Resource) collect(d *described, out measure.Out) {
 	out.Happened(d.consistent, r.fresh.Load(), group, name, "true", "false")
 	out.Happened(d.consistent, r.stale.Load(), group, name, "false", "false")
 	out.Happened(d.past, r.past.Load(), group, name)
-	out.Happened(d.pastRead, r.pastRead.Load(), group, name)
-	out.Happened(d.pastSeen, r.pastSeen.Load(), group, name)
-	out.Happened(d.pastReturned, r.pastReturned.Load(), group, name)
+	out.Counter(d.pastRead, r.pastRead.Load(), group, name)
+	out.Counter(d.pastSeen, r.pastSeen.Load(), group, name)
+	out.Counter(d.pastReturned, r.pastReturned.Load(), group, name)
 }

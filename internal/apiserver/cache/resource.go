@@ -110,6 +110,10 @@ func (r *Resource) reset(entries []*Entry, revision int64) {
 	defer r.mu.Unlock()
 	r.plant()
 	r.loads++
+	for _, n := range []*atomic.Uint64{&r.pastRead, &r.pastSeen, &r.pastReturned} {
+		n.Add(uint64(len(entries)))
+	}
+	r.past.Add(1)
 	r.bytes = 0
 	for _, e := range entries {
 		r.bytes += int64(e.Size)

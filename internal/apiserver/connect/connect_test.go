@@ -546,7 +546,7 @@ func TestLog(t *testing.T) {
 		{web + "/log?container=nope", "", "container nope is not valid for pod web", 400},
 		{"/api/v1/namespaces/default/pods/two/log", "", "choose one of: [app side]", 400},
 		{"/api/v1/namespaces/default/pods/two/log?container=prepare", "/containerLogs/default/two/prepare", "first line\n", 200},
-		{"/api/v1/namespaces/default/pods/unbound/log", "", "", 200},
+		{"/api/v1/namespaces/default/pods/unbound/log", "", "", 204},
 	} {
 		response, body := c.get(test.path, nil)
 		if response.StatusCode != test.status || !strings.Contains(body, test.body) {

@@ -34,7 +34,8 @@ func (k *Connector) log(w http.ResponseWriter, r *http.Request, c *Request) erro
 	defer cancel()
 	if pod.Spec.NodeName == "" {
 		// Nothing runs, so nothing was written.
-		return k.tell(w, r, http.NoBody, cancel)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
 	l, err := k.host(pod)
 	if err != nil {

@@ -210,8 +210,7 @@ func (d *Dispatcher) enter(r *Request, seats int, now time.Time) (Seat, *waiter,
 	if l.exempt {
 		l.take(f, nil, seats, now)
 		f.width.Add(int64(seats))
-		f.waits.Took(0)
-		return Seat{d, f, nil, seats, now}, nil, nil
+		return Seat{d, f, nil, seats, now}, nil, nil // it never waits, so no wait is counted
 	}
 	seats = l.width(min(seats, MaxSeats))
 	f.width.Add(int64(seats))
@@ -223,6 +222,9 @@ func (d *Dispatcher) enter(r *Request, seats int, now time.Time) (Seat, *waiter,
 		if d.fits(l, seats) {
 			d.give(l, f, q, seats, now)
 			f.waits.Took(0)
+			if q != nil {
+				f.lengths.Add(1) // as if it had stood there for a moment
+			}
 			return Seat{d, f, q, seats, now}, nil, nil
 		}
 		f.unfit++

@@ -3,26 +3,28 @@ package server
 import (
 	"net/http"
 
+	"clipper/internal/measure"
+
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	v1 "k8s.io/api/core/v1"
 )
 
 // newMetrics returns what serves the agent's own metrics, with upstream's
 // names. They are put together from the pods when they are asked for.
-func newMetrics(n Node) http.Handler {
+func newMetrics(n Node, others []prometheus.Collector) http.Handler {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("kubelet_"+name, help, labels, nil)
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{
+	reg.MustRegister(measure.Process(), &collector{
 		node:       n,
 		name:       d("node_name", "The node's name. The count is always 1.", "node"),
 		pods:       d("running_pods", "Number of pods that have a running pod sandbox"),
 		containers: d("running_containers", "Number of containers currently running", "container_state"),
 		desired:    d("desired_pods", "The number of pods the kubelet is being instructed to run. static is true if the pod is not from the apiserver.", "static"),
 	})
+	reg.MustRegister(others...)
 	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }
 

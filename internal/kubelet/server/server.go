@@ -18,6 +18,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	v1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	internalapi "k8s.io/cri-api/pkg/apis"
@@ -37,6 +38,12 @@ type Node interface {
 	Sandbox(ctx context.Context, namespace, pod, uid string) (string, error)
 	// Stats returns what the node and its pods use.
 	Stats(ctx context.Context) (Summary, error)
+	// Usage is Stats with what whole pods and their networks count, which costs
+	// more to find out.
+	Usage(ctx context.Context) (Summary, error)
+	Machine() Machine
+	// Probes returns what became of the probes of the pods on the node.
+	Probes() []Probes
 }
 
 // Refused is an error with its HTTP code.
@@ -63,8 +70,10 @@ type Config struct {
 	Runtime   internalapi.RuntimeService
 	// Streaming serves the runtime's stream URLs in this process, if set.
 	Streaming http.Handler
-	Clock     clock.PassiveClock
-	Logger    *slog.Logger
+	// Metrics are served with the node's own.
+	Metrics []prometheus.Collector
+	Clock   clock.PassiveClock
+	Logger  *slog.Logger
 }
 
 // apiServers are the names that the API server's certificate may have.
@@ -85,7 +94,7 @@ type server struct {
 // Run serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
 	s := &server{Config: c}
-	s.metrics = newMetrics(c.Node)
+	s.metrics = newMetrics(c.Node, c.Metrics)
 	if s.Authorize == nil {
 		s.Authorize = allow
 	}
@@ -133,7 +142,8 @@ func (s *server) routes() http.Handler {
 	m.HandleFunc("GET /stats/summary", s.summary)
 	m.Handle("GET /metrics", s.metrics)
 	m.HandleFunc("GET /metrics/resource", s.resource)
-	m.HandleFunc("GET /metrics/cadvisor", s.resource)
+	m.HandleFunc("GET /metrics/cadvisor", s.cadvisor)
+	m.Handle("GET /metrics/probes", newProbeMetrics(s.Node))
 	return m
 }
 

@@ -25,6 +25,10 @@ import (
 	"testing"
 	"time"
 
+	"clipper/internal/measure"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/remotecommand"
@@ -118,6 +122,91 @@ func (n *fakeNode) Stats(context.Context) (Summary, error) {
 	cpu := &CPU{Time: time.UnixMilli(5), UsageCoreNanoSeconds: &v}
 	return Summary{Node: NodeStats{Name: "n", CPU: cpu}, Pods: []PodStats{{Ref: PodRef{Name: "web", Namespace: "default"}, CPU: cpu,
 		Containers: []ContainerStats{{Name: "app", CPU: cpu}}}}}, nil
+}
+
+// Usage is Stats with all that can be known.
+func (n *fakeNode) Usage(ctx context.Context) (Summary, error) {
+	sum, err := n.Stats(ctx)
+	v := func(n uint64) *uint64 { return &n }
+	sum.Node.FS = &FS{CapacityBytes: v(1000), UsedBytes: v(10)}
+	p := &sum.Pods[0]
+	p.Cgroup, p.Processes = "/kubepods/pod1", v(3)
+	p.Memory = &Memory{UsageBytes: v(70), WorkingSetBytes: v(60), RSSBytes: v(50), PageFaults: v(4), MajorPageFaults: v(2)}
+	p.Network = &Network{Time: time.UnixMilli(6), Interface: Interface{Name: "eth0", RxBytes: v(11), TxBytes: v(12)}}
+	p.Network.Interfaces = []Interface{p.Network.Interface, {Name: "eth1", RxErrors: v(13)}}
+	c := &p.Containers[0]
+	c.ID, c.Image, c.StartTime = "abc", "busybox", time.Unix(9, 0)
+	c.Memory = &Memory{WorkingSetBytes: v(40)}
+	c.RootFS = &FS{UsedBytes: v(20)}
+	c.Limits = Limits{CPUPeriod: 100000, CPUShares: 2, Memory: 64}
+	return sum, err
+}
+
+func (n *fakeNode) Machine() Machine {
+	return Machine{Cores: 2, Memory: 1 << 30, MachineID: "m", SystemUUID: "s", BootID: "b"}
+}
+
+func (n *fakeNode) Probes() []Probes {
+	took := measure.Seconds(ProbeBounds)
+	took.Took(time.Second)
+	return []Probes{{Ref: PodRef{Name: "web", Namespace: "default", UID: "1"}, Container: "app", Type: "Readiness", Successful: 7, Failed: 2, Took: took}}
+}
+
+// What dashboards ask of a node's containers is there, under cAdvisor's names.
+func TestCadvisor(t *testing.T) {
+	base, ca := start(t, true)
+	c := client(ca, ca.leaf("admin", "system:masters"))
+	_, body := get(t, c, base+"/metrics/cadvisor")
+	const pod = `container="",id="/kubepods/pod1",image="",name="",namespace="default",pod="web"`
+	const app = `container="app",id="/kubepods/pod1/abc",image="busybox",name="abc",namespace="default",pod="web"`
+	for _, line := range []string{
+		`container_cpu_usage_seconds_total{container="",id="/",image="",name="",namespace="",pod="",cpu="total"} 1.5 5`,
+		`container_cpu_usage_seconds_total{` + pod + `,cpu="total"} 1.5 5`,
+		`container_cpu_usage_seconds_total{` + app + `,cpu="total"} 1.5 5`,
+		`container_memory_usage_bytes{` + pod + `} 70 5`,
+		`container_memory_working_set_bytes{` + pod + `} 60 5`,
+		`container_memory_working_set_bytes{` + app + `} 40 5`,
+		`container_memory_rss{` + pod + `} 50 5`,
+		`container_memory_failures_total{` + pod + `,failure_type="pgmajfault",scope="hierarchy"} 2 5`,
+		`container_network_receive_bytes_total{` + pod + `,interface="eth0"} 11 6`,
+		`container_network_transmit_bytes_total{` + pod + `,interface="eth0"} 12 6`,
+		`container_network_receive_errors_total{` + pod + `,interface="eth1"} 13 6`,
+		`container_fs_usage_bytes{` + app + `,device=""} 20 5`,
+		`container_fs_limit_bytes{container="",id="/",image="",name="",namespace="",pod="",device=""} 1000 5`,
+		`container_spec_cpu_period{` + app + `} 100000 5`,
+		`container_spec_cpu_shares{` + app + `} 2 5`,
+		`container_spec_memory_limit_bytes{` + app + `} 64 5`,
+		`container_processes{` + pod + `} 3 5`,
+		`container_last_seen{` + app + `} 0.005 5`,
+		`container_start_time_seconds{` + app + `} 9 5`,
+		`machine_cpu_cores{boot_id="b",machine_id="m",system_uuid="s"} 2`,
+		`machine_memory_bytes{boot_id="b",machine_id="m",system_uuid="s"} 1.073741824e+09`,
+		`container_scrape_error 0`,
+	} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("no %s in:\n%s", line, body)
+		}
+	}
+	if strings.Contains(body, "container_spec_cpu_quota{") || strings.Contains(body, "pod_cpu_usage") {
+		t.Error(body)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	if _, err := parser.TextToMetricFamilies(strings.NewReader(body)); err != nil {
+		t.Error(err)
+	}
+	if _, body := get(t, c, base+"/stats/summary"); !strings.Contains(body, `"network":{"time":"`) || !strings.Contains(body, `"name":"eth0","rxBytes":11,"txBytes":12,"interfaces":[{"name":"eth0"`) {
+		t.Error(body)
+	}
+	_, body = get(t, c, base+"/metrics/probes")
+	for _, line := range []string{
+		`prober_probe_total{container="app",namespace="default",pod="web",pod_uid="1",probe_type="Readiness",result="successful"} 7`,
+		`prober_probe_total{container="app",namespace="default",pod="web",pod_uid="1",probe_type="Readiness",result="failed"} 2`,
+		`prober_probe_duration_seconds_sum{container="app",namespace="default",pod="web",probe_type="Readiness"} 1`,
+	} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("no %s in:\n%s", line, body)
+		}
+	}
 }
 
 // fakeRuntime echoes, in the way of a real one.

@@ -32,6 +32,8 @@ type PodStats struct {
 	CPU        *CPU             `json:"cpu,omitempty"`
 	Memory     *Memory          `json:"memory,omitempty"`
 	Network    *Network         `json:"network,omitempty"`
+	Processes  *uint64          `json:"-"`
+	Cgroup     string           `json:"-"`
 }
 
 // PodRef names a pod.
@@ -48,6 +50,21 @@ type ContainerStats struct {
 	CPU       *CPU      `json:"cpu,omitempty"`
 	Memory    *Memory   `json:"memory,omitempty"`
 	RootFS    *FS       `json:"rootfs,omitempty"`
+
+	// What the metrics of containers tell besides.
+	ID     string `json:"-"`
+	Image  string `json:"-"`
+	Limits Limits `json:"-"`
+}
+
+// Limits are what a container may use; 0 is no limit.
+type Limits struct{ CPUPeriod, CPUQuota, CPUShares, Memory int64 }
+
+// Machine is what the node runs on.
+type Machine struct {
+	Cores                         int64
+	Memory, Swap                  int64 // bytes
+	MachineID, SystemUUID, BootID string
 }
 
 // CPU use; UsageCoreNanoSeconds only grows.
@@ -77,18 +94,24 @@ type FS struct {
 	InodesUsed     *uint64   `json:"inodesUsed,omitempty"`
 }
 
-// Network use of a pod's default interface.
+// Network use of a pod: its default interface, and all that it has.
 type Network struct {
-	Time     time.Time `json:"time"`
-	Name     string    `json:"name,omitempty"`
-	RxBytes  *uint64   `json:"rxBytes,omitempty"`
-	RxErrors *uint64   `json:"rxErrors,omitempty"`
-	TxBytes  *uint64   `json:"txBytes,omitempty"`
-	TxErrors *uint64   `json:"txErrors,omitempty"`
+	Time time.Time `json:"time"`
+	Interface
+	Interfaces []Interface `json:"interfaces,omitempty"`
+}
+
+// Interface use.
+type Interface struct {
+	Name     string  `json:"name,omitempty"`
+	RxBytes  *uint64 `json:"rxBytes,omitempty"`
+	RxErrors *uint64 `json:"rxErrors,omitempty"`
+	TxBytes  *uint64 `json:"txBytes,omitempty"`
+	TxErrors *uint64 `json:"txErrors,omitempty"`
 }
 
 func (s *server) summary(w http.ResponseWriter, r *http.Request) {
-	sum, err := s.Node.Stats(r.Context())
+	sum, err := s.Node.Usage(r.Context())
 	if err != nil {
 		refuse(w, err)
 		return

@@ -15,9 +15,13 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 
+	"clipper/internal/measure"
 	"clipper/internal/store"
+
+	"k8s.io/utils/clock"
 )
 
 // KeySize is how long a key is, in bytes.
@@ -25,18 +29,23 @@ const KeySize = 32
 
 const keyName = "key1"
 
-var begin = []byte("k8s:enc:aesgcm:v1:" + keyName + ":") // never changed
+// form is how values say how they are encrypted.
+const form = "k8s:enc:aesgcm:v1:"
+
+var begin = []byte(form + keyName + ":") // never changed
 
 // Store implements store.Store over another.
 type Store struct {
 	store.Store
 	aead     cipher.AEAD
 	prefixes []string
+	clock    clock.PassiveClock
+	counts   measure.Set[transformation, measure.Histogram]
 }
 
 // New returns a store that encrypts values of keys with one of the prefixes and
 // leaves all else to inner, which it closes when it is closed.
-func New(inner store.Store, key []byte, prefixes ...string) (*Store, error) {
+func New(inner store.Store, key []byte, c clock.PassiveClock, prefixes ...string) (*Store, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("encryption key: %d bytes, want %d", len(key), KeySize)
 	}
@@ -48,16 +57,14 @@ func New(inner store.Store, key []byte, prefixes ...string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Store: inner, aead: aead, prefixes: prefixes}, nil
+	return &Store{Store: inner, aead: aead, prefixes: prefixes, clock: c}, nil
 }
 
-func (s *Store) covers(key string) bool {
-	for _, p := range s.prefixes {
-		if strings.HasPrefix(key, p) {
-			return true
-		}
-	}
-	return false
+func (s *Store) covers(key string) bool { return s.prefix(key) >= 0 }
+
+// prefix returns which of the prefixes a key has, or -1.
+func (s *Store) prefix(key string) int {
+	return slices.IndexFunc(s.prefixes, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
 // touches tells whether keys under prefix may be encrypted.
@@ -71,6 +78,8 @@ func (s *Store) touches(prefix string) bool {
 }
 
 func (s *Store) seal(key string, value []byte) []byte {
+	began := s.clock.Now()
+	defer s.count(key, toStorage, began, nil)
 	out := make([]byte, len(begin)+s.aead.NonceSize(), len(begin)+s.aead.NonceSize()+len(value)+s.aead.Overhead())
 	copy(out, begin)
 	nonce := out[len(begin):]
@@ -83,6 +92,13 @@ func (s *Store) open(it *store.Item) error {
 	if !s.covers(it.Key) || !bytes.HasPrefix(it.Value, begin) {
 		return nil
 	}
+	began := s.clock.Now()
+	err := s.unseal(it)
+	s.count(it.Key, fromStorage, began, err)
+	return err
+}
+
+func (s *Store) unseal(it *store.Item) error {
 	sealed := it.Value[len(begin):]
 	if len(sealed) < s.aead.NonceSize() {
 		return fmt.Errorf("%s: its encrypted value is cut short", it.Key)

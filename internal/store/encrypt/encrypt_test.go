@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"clipper/internal/store"
@@ -32,7 +34,7 @@ func open(t testing.TB, c pebble.Config, key []byte, prefixes ...string) (*encry
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := encrypt.New(inner, key, prefixes...)
+	s, err := encrypt.New(inner, key, clock.RealClock{}, prefixes...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,12 +44,12 @@ func open(t testing.TB, c pebble.Config, key []byte, prefixes ...string) (*encry
 // TestSuite: with every key encrypted, a store is a store.
 func TestSuite(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Backend {
-		clock := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-		c, key := pebble.Config{Dir: t.TempDir(), Clock: clock}, newKey(t)
+		now := clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+		c, key := pebble.Config{Dir: t.TempDir(), Clock: now}, newKey(t)
 		return storetest.Backend{
 			Open:     func(t testing.TB) store.Store { s, _ := open(t, c, key, "/"); return s },
 			Outlives: true,
-			Advance:  clock.Step,
+			Advance:  now.Step,
 		}
 	})
 }
@@ -137,14 +139,14 @@ func TestRefused(t *testing.T) {
 	if err := s.Watch(ctx, "/registry/", 1, nil, func([]store.Event) {}); err == nil {
 		t.Error("a watch passes over what cannot be decrypted")
 	}
-	other, err := encrypt.New(inner, newKey(t), "/registry/secrets/")
+	other, err := encrypt.New(inner, newKey(t), clock.RealClock{}, "/registry/secrets/")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := other.Get(ctx, secret); err == nil || !strings.Contains(err.Error(), "another key") {
 		t.Errorf("with another key: %v", err)
 	}
-	if _, err := encrypt.New(inner, []byte("short"), "/"); err == nil {
+	if _, err := encrypt.New(inner, []byte("short"), clock.RealClock{}, "/"); err == nil {
 		t.Error("a short key is taken")
 	}
 }
@@ -160,5 +162,44 @@ func BenchmarkApply(b *testing.B) {
 		if rev, err = s.Apply(context.Background(), store.Write{Key: secret, Value: value, Expect: rev}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What is sealed and opened is counted by its resource, and what cannot be opened
+// apart.
+func TestTransformationsAreCounted(t *testing.T) {
+	ctx := t.Context()
+	s, inner := open(t, pebble.Config{Memory: true}, newKey(t), "/registry/secrets/")
+	defer s.Close()
+	for _, key := range []string{secret, "/registry/configmaps/default/m"} {
+		if _, err := s.Apply(ctx, store.Write{Key: key, Value: []byte("v")}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Get(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	it, err := inner.Get(ctx, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	it.Value[len(it.Value)-1] ^= 1
+	if _, err := inner.Apply(ctx, store.Write{Key: secret, Value: it.Value, Expect: it.Revision}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, secret); err == nil {
+		t.Fatal("a damaged value can be read")
+	}
+	if err := testutil.CollectAndCompare(s.Collector(), strings.NewReader(`
+# HELP apiserver_storage_transformation_operations_total Total number of transformations. Successful transformation will have a status 'OK' and a varied status string when the transformation fails.
+# TYPE apiserver_storage_transformation_operations_total counter
+apiserver_storage_transformation_operations_total{resource="secrets",status="OK",transformation_type="from_storage",transformer_prefix="k8s:enc:aesgcm:v1:"} 1
+apiserver_storage_transformation_operations_total{resource="secrets",status="OK",transformation_type="to_storage",transformer_prefix="k8s:enc:aesgcm:v1:"} 1
+apiserver_storage_transformation_operations_total{resource="secrets",status="Unknown",transformation_type="from_storage",transformer_prefix="k8s:enc:aesgcm:v1:"} 1
+`), "apiserver_storage_transformation_operations_total"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(s.Collector(), "apiserver_storage_transformation_duration_seconds"); n != 2 {
+		t.Errorf("%d durations", n)
 	}
 }
