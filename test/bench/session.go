@@ -27,6 +27,7 @@ import (
 type session struct {
 	net    *tls.Conn
 	host   string
+	token  string // of a client without a certificate
 	out    bytes.Buffer // frames of the request that is composed
 	block  bytes.Buffer
 	enc    *hpack.Encoder
@@ -65,7 +66,7 @@ func (c *cluster) session(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{net: tls.Client(n, t), host: at.Host, buf: make([]byte, 256<<10)}
+	s := &session{net: tls.Client(n, t), host: at.Host, token: cfg.BearerToken, buf: make([]byte, 256<<10)}
 	s.enc, s.dec = hpack.NewEncoder(&s.block), hpack.NewDecoder(4096, nil)
 	if err := s.net.HandshakeContext(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -110,12 +111,18 @@ func (s *session) do(method, path, form string, body []byte, each func([]byte)) 
 	s.stream += 2
 	id := s.stream - 1
 	s.block.Reset()
-	for _, f := range [...][2]string{
-		{":method", method}, {":scheme", "https"}, {":authority", s.host}, {":path", path}, {"accept", form}, {"user-agent", "bench"}, {"content-type", form},
-	} {
-		if f[0] != "content-type" || body != nil {
-			_ = s.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-		}
+	field := func(name, value string) { _ = s.enc.WriteField(hpack.HeaderField{Name: name, Value: value}) }
+	field(":method", method)
+	field(":scheme", "https")
+	field(":authority", s.host)
+	field(":path", path)
+	field("accept", form)
+	field("user-agent", "bench")
+	if body != nil {
+		field("content-type", form)
+	}
+	if s.token != "" {
+		field("authorization", "Bearer "+s.token)
 	}
 	flags := http2.FlagHeadersEndHeaders
 	if body == nil {
@@ -168,6 +175,9 @@ func (s *session) do(method, path, form string, body []byte, each func([]byte)) 
 				s.compose(t, http2.FlagPingAck, 0, p)
 			}
 		case http2.FrameRSTStream, http2.FrameGoAway:
+			if t == http2.FrameGoAway && binary.BigEndian.Uint32(p[4:]) == uint32(http2.ErrCodeNo) {
+				break // the answer comes yet
+			}
 			return size, fmt.Errorf("%v: % x", t, p)
 		}
 		if s.out.Len() > 0 {
