@@ -29,7 +29,7 @@ func within(t *testing.T) time.Duration {
 	t.Helper()
 	v := os.Getenv("HISTORY")
 	if v == "" {
-		return 12 * time.Second
+		return 25 * time.Second
 	}
 	d, err := time.ParseDuration(v)
 	if err != nil {
