@@ -74,17 +74,11 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 			e.required(at.Child("schema", "openAPIV3Schema"), "")
 			continue
 		}
-		if t := v.Schema.OpenAPIV3Schema.Type; t != "object" {
-			where := at.Child("schema")
-			if len(versions) == 1 {
-				where = field.NewPath("spec", "validation") // where one for all was
-			}
-			if t == "" {
-				e.required(where.Child("openAPIV3Schema", "type"), "must not be empty at the root")
-			} else {
-				e.invalid(where.Child("openAPIV3Schema", "type"), t, "must be object at the root")
-			}
+		where := at.Child("schema")
+		if len(versions) == 1 {
+			where = field.NewPath("spec", "validation") // where one for all was
 		}
+		jsonSchema(e, v.Schema.OpenAPIV3Schema, where.Child("openAPIV3Schema"))
 	}
 	if !unique {
 		e.invalid(at.Child("versions"), versions, "must contain unique version names")
