@@ -1,7 +1,10 @@
 package validate
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -70,15 +73,11 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 		if i == 0 && v.Name != "" {
 			e.check(field.NewPath("spec"), "version", v.Name, validation.IsDNS1035Label)
 		}
-		if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
-			e.required(at.Child("schema", "openAPIV3Schema"), "")
-			continue
-		}
-		where := at.Child("schema")
+		where := at
 		if len(versions) == 1 {
-			where = field.NewPath("spec", "validation") // where one for all was
+			where = field.NewPath("spec") // where what holds for all was
 		}
-		jsonSchema(e, v.Schema.OpenAPIV3Schema, where.Child("openAPIV3Schema"))
+		definedVersion(e, v, where, at)
 	}
 	if !unique {
 		e.invalid(at.Child("versions"), versions, "must contain unique version names")
@@ -99,6 +98,79 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 	}
 	if stored != "" && (!has[stored] || storing > 1) {
 		e.invalid(status, c.Status.StoredVersions, "must have the storage version "+stored)
+	}
+}
+
+// definedVersion judges what a version says of its objects.
+func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, where, at *field.Path) {
+	if v.DeprecationWarning != nil {
+		deprecationWarning(e, v, at.Child("deprecationWarning"))
+	}
+	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+		e.required(at.Child("schema", "openAPIV3Schema"), "schemas are required")
+	} else {
+		schema := where.Child("schema")
+		if where != at {
+			schema = where.Child("validation")
+		}
+		jsonSchema(e, v.Schema.OpenAPIV3Schema, schema.Child("openAPIV3Schema"))
+	}
+	if s := v.Subresources; s != nil && s.Scale != nil {
+		scalePaths(e, s.Scale, where.Child("subresources", "scale"))
+	}
+	columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
+}
+
+// The longest text that says why a version is not to be used.
+const longestDeprecation = 256
+
+func deprecationWarning(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, at *field.Path) {
+	text := *v.DeprecationWarning
+	if !v.Deprecated {
+		e.invalid(at, text, "can only be set for deprecated versions")
+	}
+	if text == "" {
+		e.invalid(at, text, "must not be an empty string")
+	}
+	if len(text) > longestDeprecation {
+		e.invalid(at, text, fmt.Sprintf("must be <= %d bytes", longestDeprecation))
+	}
+	for i, r := range text {
+		if !unicode.IsPrint(r) {
+			e.invalid(at, text, fmt.Sprintf("must only contain printable UTF-8 characters; non-printable character found at index %d", i))
+			break
+		}
+	}
+}
+
+// scalePaths judges where the replicas of custom resources are.
+func scalePaths(e *problems, s *apiextensionsv1.CustomResourceSubresourceScale, at *field.Path) {
+	below := func(name, path string, roots ...string) {
+		if !slices.ContainsFunc(roots, func(root string) bool { return strings.HasPrefix(path, root+".") }) {
+			e.invalid(at.Child(name), path, "should be a json path under "+strings.Join(roots, " or "))
+		}
+	}
+	if e.given(at, "specReplicasPath", s.SpecReplicasPath) {
+		below("specReplicasPath", s.SpecReplicasPath, ".spec")
+	}
+	if e.given(at, "statusReplicasPath", s.StatusReplicasPath) {
+		below("statusReplicasPath", s.StatusReplicasPath, ".status")
+	}
+	if p := s.LabelSelectorPath; p != nil && *p != "" {
+		below("labelSelectorPath", *p, ".spec", ".status")
+	}
+}
+
+// columns judges what is shown of custom resources in a table.
+func columns(e *problems, list []apiextensionsv1.CustomResourceColumnDefinition, at *field.Path) {
+	for i, c := range list {
+		at := at.Index(i)
+		e.given(at, "name", c.Name)
+		givenOneOf(e, at, "type", c.Type, "boolean", "date", "integer", "number", "string")
+		if c.Format != "" {
+			oneOf(e, at, "format", c.Format, "binary", "bool", "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+		}
+		e.given(at, "jsonPath", c.JSONPath)
 	}
 }
 

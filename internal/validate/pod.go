@@ -102,6 +102,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 	if s.SecurityContext != nil {
 		podSecurity(e, s, at.Child("securityContext"))
 	}
+	hostProcesses(e, s, at)
 	hostNetwork(e, s, at)
 	if s.Affinity != nil {
 		affinity(e, s.Affinity, at.Child("affinity"))

@@ -145,6 +145,36 @@ func windowsOptions(e *problems, o *corev1.WindowsSecurityContextOptions, at *fi
 	}
 }
 
+// hostProcesses checks that all of a pod's containers are processes of a Windows
+// host if one is, and that they have the host's network.
+func hostProcesses(e *problems, s *corev1.PodSpec, at *field.Path) {
+	var pods *bool
+	if c := s.SecurityContext; c != nil && c.WindowsOptions != nil {
+		pods = c.WindowsOptions.HostProcess
+	}
+	one, all := false, true
+	eachContainer(s, at, func(c *corev1.Container, at *field.Path) {
+		is := pods
+		if sc := c.SecurityContext; sc != nil && sc.WindowsOptions != nil && sc.WindowsOptions.HostProcess != nil {
+			is = sc.WindowsOptions.HostProcess
+			if pods != nil && *pods != *is {
+				e.invalid(at.Child("securityContext", "windowsOptions", "hostProcess"), *is, fmt.Sprintf("pod hostProcess value must be identical if both are specified, was %v", *pods))
+			}
+		}
+		one = one || is != nil && *is
+		all = all && is != nil && *is
+	})
+	if !one {
+		return
+	}
+	if !all {
+		e.invalid(at, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers")
+	}
+	if !s.HostNetwork {
+		e.invalid(at.Child("hostNetwork"), s.HostNetwork, "hostNetwork must be true if pod contains any hostProcess containers")
+	}
+}
+
 func sysctls(e *problems, s *corev1.PodSpec, at *field.Path) {
 	list := s.SecurityContext.Sysctls
 	for i, c := range list {
