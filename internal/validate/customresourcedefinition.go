@@ -107,7 +107,7 @@ func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVers
 		deprecationWarning(e, v, at.Child("deprecationWarning"))
 	}
 	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
-		e.required(at.Child("schema", "openAPIV3Schema"), "schemas are required")
+		e.required(at.Child("schema", "openAPIV3Schema"), "")
 	} else {
 		schema := where.Child("schema")
 		if where != at {
