@@ -9,6 +9,7 @@ import (
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -78,10 +79,10 @@ func (t *Table) patchBytes(obj runtime.Object, kind schema.GroupVersionKind, cur
 	if err != nil {
 		return nil, nil, err
 	}
-	if got := obj.GetObjectKind().GroupVersionKind(); got.Kind != "" && got.Version != "" && got != kind {
-		return nil, nil, invalidPatch(string(patched), t.unconvertible(got, kind))
+	if err := t.patchedKind(obj, kind); err != nil {
+		return nil, nil, invalidPatch(string(patched), err)
 	}
-	return t.patchedKind(obj, kind, patched, warnings)
+	return obj, warnings, nil
 }
 
 // jsonPatchOp is what an operation of a JSON patch may say.
@@ -170,14 +171,15 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 		}
 		strict = append(strict, unknown.Errors()...)
 	}
+	obj.GetObjectKind().SetGroupVersionKind(kind) // of which such a patch changes nothing
 	if len(strict) == 0 {
-		return t.patchedKind(obj, kind, body, nil)
+		return obj, nil, nil
 	}
 	warnings, err := settle(strict, whole(body), v)
 	if err != nil {
 		return nil, nil, err
 	}
-	return t.patchedKind(obj, kind, body, warnings)
+	return obj, warnings, nil
 }
 
 // whole shows a patch as Go has it, anew: what was applied is consumed by that.
@@ -201,19 +203,21 @@ func mergeStrategic(doc, patch map[string]any, schema any) (patched map[string]a
 }
 
 // patchedKind refuses a patch that made another kind of the object.
-func (t *Table) patchedKind(obj runtime.Object, kind schema.GroupVersionKind, body []byte, warnings []string) (runtime.Object, []string, error) {
-	if got := obj.GetObjectKind().GroupVersionKind(); got != kind {
-		apiVersion, k := got.ToAPIVersionAndKind()
-		got, err := stated(apiVersion, k, kind)
-		if err != nil {
-			return nil, nil, unrecognized(kind, err, body)
-		}
-		if err := t.checkKind(got, kind, body); err != nil {
-			return nil, nil, err
-		}
-		obj.GetObjectKind().SetGroupVersionKind(kind)
+func (t *Table) patchedKind(obj runtime.Object, kind schema.GroupVersionKind) error {
+	if obj.GetObjectKind().GroupVersionKind() == kind {
+		return nil
 	}
-	return obj, warnings, nil
+	if m, ok := obj.GetObjectKind().(*metav1.TypeMeta); ok {
+		got, err := stated(m.APIVersion, m.Kind, kind)
+		if err != nil {
+			return err
+		}
+		if got != kind {
+			return t.unconvertible(got, kind)
+		}
+	}
+	obj.GetObjectKind().SetGroupVersionKind(kind)
+	return nil
 }
 
 // settle turns complaints about fields into warnings or an error.
