@@ -23,6 +23,23 @@ var definitionRules = &rules{ // never changed
 			e.immutable(at.Child("names"), "kind", c.Spec.Names.Kind, c.Spec.Names.Kind == old.Spec.Names.Kind)
 		}
 	}),
+	subresources: subresources{"status": same(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+		acceptedNames(e, &c.Status.AcceptedNames, statusPath.Child("acceptedNames"))
+	})},
+}
+
+// acceptedNames judges what a definition came to be called, so far.
+func acceptedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) {
+	given := func(name, value string, check func(string) []string) {
+		if value != "" {
+			e.check(at, name, value, check)
+		}
+	}
+	given("plural", n.Plural, validation.IsDNS1035Label)
+	given("singular", n.Singular, validation.IsDNS1035Label)
+	given("kind", n.Kind, mixedLabel)
+	given("listKind", n.ListKind, mixedLabel)
+	groupedNames(e, n, at)
 }
 
 func established(c *apiextensionsv1.CustomResourceDefinition) bool {
@@ -119,6 +136,13 @@ func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVers
 		scalePaths(e, s.Scale, where.Child("subresources", "scale"))
 	}
 	columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
+	for i, f := range v.SelectableFields {
+		at := where.Child("selectableFields").Index(i)
+		if p := f.JSONPath; e.given(at, "jsonPath", p) && p[0] != '.' && p[0] != '[' {
+			first, _, _ := strings.Cut(strings.NewReplacer("[", ".", "]", ".").Replace(p), ".")
+			e.invalid(at.Child("jsonPath"), p, "is an invalid path: expected [ or . but got: "+first)
+		}
+	}
 }
 
 // The longest text that says why a version is not to be used.
@@ -128,6 +152,7 @@ func deprecationWarning(e *problems, v *apiextensionsv1.CustomResourceDefinition
 	text := *v.DeprecationWarning
 	if !v.Deprecated {
 		e.invalid(at, text, "can only be set for deprecated versions")
+		return
 	}
 	if text == "" {
 		e.invalid(at, text, "must not be an empty string")
@@ -146,7 +171,9 @@ func deprecationWarning(e *problems, v *apiextensionsv1.CustomResourceDefinition
 // scalePaths judges where the replicas of custom resources are.
 func scalePaths(e *problems, s *apiextensionsv1.CustomResourceSubresourceScale, at *field.Path) {
 	below := func(name, path string, roots ...string) {
-		if !slices.ContainsFunc(roots, func(root string) bool { return strings.HasPrefix(path, root+".") }) {
+		if !strings.HasPrefix(path, ".") {
+			e.invalid(at.Child(name), path, "must be a simple json path starting with .")
+		} else if !slices.ContainsFunc(roots, func(root string) bool { return strings.HasPrefix(path, root+".") }) {
 			e.invalid(at.Child(name), path, "should be a json path under "+strings.Join(roots, " or "))
 		}
 	}
@@ -166,11 +193,15 @@ func columns(e *problems, list []apiextensionsv1.CustomResourceColumnDefinition,
 	for i, c := range list {
 		at := at.Index(i)
 		e.given(at, "name", c.Name)
-		givenOneOf(e, at, "type", c.Type, "boolean", "date", "integer", "number", "string")
+		if c.Type == "" {
+			e.required(at.Child("type"), "must be one of boolean,date,integer,number,string")
+		} else {
+			oneOf(e, at, "type", c.Type, "boolean", "date", "integer", "number", "string")
+		}
 		if c.Format != "" {
 			oneOf(e, at, "format", c.Format, "binary", "bool", "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 		}
-		e.given(at, "jsonPath", c.JSONPath)
+		e.given(at, "JSONPath", c.JSONPath)
 	}
 }
 
@@ -182,6 +213,10 @@ func definedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames,
 	if n.Kind != "" && n.Kind == n.ListKind {
 		e.invalid(at.Child("listKind"), n.ListKind, "kind and listKind may not be the same")
 	}
+	groupedNames(e, n, at)
+}
+
+func groupedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) {
 	for i, s := range n.ShortNames {
 		e.texts(at.Child("shortNames").Index(i), s, validation.IsDNS1035Label(s))
 	}
@@ -205,8 +240,12 @@ func conversion(e *problems, c *apiextensionsv1.CustomResourceConversion, at *fi
 	}
 	givenOneOf(e, at, "strategy", c.Strategy, apiextensionsv1.NoneConverter, apiextensionsv1.WebhookConverter)
 	if c.Strategy != apiextensionsv1.WebhookConverter {
-		if c.Webhook != nil {
-			e.forbidden(at.Child("webhookClientConfig"), "should not be set when strategy is not set to Webhook")
+		const text = "should not be set when strategy is not set to Webhook"
+		if c.Webhook != nil && c.Webhook.ClientConfig != nil {
+			e.forbidden(at.Child("webhookClientConfig"), text)
+		}
+		if c.Webhook != nil && len(c.Webhook.ConversionReviewVersions) > 0 {
+			e.forbidden(at.Child("conversionReviewVersions"), text)
 		}
 		return
 	}

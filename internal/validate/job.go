@@ -67,8 +67,8 @@ func jobSelector(e *problems, j *batchv1.Job) {
 		e.required(specPath.Child("selector"), "")
 		return
 	}
+	selector(e, j.Spec.Selector, specPath.Child("selector"))
 	if j.Spec.ManualSelector != nil && *j.Spec.ManualSelector {
-		selector(e, j.Spec.Selector, specPath.Child("selector"))
 		return
 	}
 	uid := string(j.UID)
@@ -299,8 +299,7 @@ func countIndexes(text string, completions int32) (total int32, err error) {
 }
 
 func jobUpdate(e *problems, j, old *batchv1.Job) {
-	// What was accepted with other rules may go on.
-	jobSpec(e, &j.Spec, specPath)
+	job(e, j)
 	s, was := &j.Spec, &old.Spec
 	indexed := s.CompletionMode != nil && *s.CompletionMode == batchv1.IndexedCompletion
 	if !indexed {

@@ -3,6 +3,7 @@ package validate
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -19,11 +20,7 @@ func jsonSchema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path)
 	if s.Nullable {
 		e.forbidden(at.Child("nullable"), "nullable cannot be true at the root")
 	}
-	before := len(e.list)
 	subschema(e, s, at)
-	if len(e.list) > before {
-		return // no structure can be told of it
-	}
 	var internal apiextensions.JSONSchemaProps
 	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(s, &internal, nil); err != nil {
 		e.invalid(at, "", err.Error())
@@ -31,8 +28,7 @@ func jsonSchema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path)
 	}
 	structural, err := schema.NewStructural(&internal)
 	if err != nil {
-		e.invalid(at, "", err.Error())
-		return
+		return // of what is not supported, which has been said, no structure can be told
 	}
 	e.all(schema.ValidateStructural(at, structural))
 }
@@ -47,9 +43,9 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 		{"id", s.ID != "", "id is not supported"},
 		{"$ref", s.Ref != nil, "$ref is not supported"},
 		{"additionalItems", s.AdditionalItems != nil, "additionalItems is not supported"},
-		{"patternProperties", len(s.PatternProperties) > 0, "patternProperties is not supported"},
-		{"definitions", len(s.Definitions) > 0, "definitions is not supported"},
-		{"dependencies", len(s.Dependencies) > 0, "dependencies is not supported"},
+		{"patternProperties", s.PatternProperties != nil, "patternProperties is not supported"},
+		{"definitions", s.Definitions != nil, "definitions is not supported"},
+		{"dependencies", s.Dependencies != nil, "dependencies is not supported"},
 		{"uniqueItems", s.UniqueItems, "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"},
 		{"items", s.Items != nil && len(s.Items.JSONSchemas) > 0, "items must be a schema object and not an array"},
 		{"type", s.Type == "null", "type cannot be set to null, use nullable as an alternative"},
@@ -118,6 +114,15 @@ func schemaExtensions(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field
 		oneOf(e, at, "x-kubernetes-list-type", *l, "atomic", "map", "set")
 	}
 	listKeys(e, s, at)
+	for i, v := range s.XValidations {
+		at := at.Child("x-kubernetes-validations").Index(i)
+		if strings.TrimSpace(v.Rule) == "" {
+			e.required(at.Child("rule"), "rule is not specified")
+		}
+		if p := v.FieldPath; p != "" && p[0] != '.' && p[0] != '[' {
+			e.invalid(at.Child("fieldPath"), p, "must be a valid path")
+		}
+	}
 }
 
 // listKeys judges what the items of a list are told apart by.

@@ -107,7 +107,9 @@ func claimUpdate(e *problems, c, old *corev1.PersistentVolumeClaim) {
 			was.Resources.Requests[corev1.ResourceStorage] = size
 		}
 	}
-	was.VolumeAttributesClassName = s.VolumeAttributesClassName
+	if bound {
+		was.VolumeAttributesClassName = s.VolumeAttributesClassName
+	}
 	if !apiequality.Semantic.DeepEqual(s, was) {
 		e.forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+diff.Diff(&old.Spec, &c.Spec))
 	}
@@ -121,7 +123,7 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 		at := statusPath.Child("capacity").Key(string(n))
 		quantity(e, n, q, at)
 	}
-	for n := range c.Status.AllocatedResourceStatuses {
+	for n := range sorted(c.Status.AllocatedResourceStatuses) {
 		if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
 			e.texts(statusPath.Child("allocatedResourceStatuses").Key(string(n)), n, texts)
 		}

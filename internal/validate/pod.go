@@ -72,7 +72,7 @@ func images(e *problems, containers []corev1.Container, at *field.Path) {
 
 // podTemplate judges the template of a workload's pods.
 func podTemplate(e *problems, t *corev1.PodTemplateSpec, at *field.Path) {
-	templateMeta(e, &t.ObjectMeta, at.Child("metadata"))
+	templateMeta(e, &t.ObjectMeta, at) // as upstream names them
 	podSpec(e, &t.Spec, at.Child("spec"))
 	if len(t.Spec.EphemeralContainers) > 0 {
 		e.forbidden(at.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template")
@@ -146,7 +146,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 		givenOneOf(e, at, "preemptionPolicy", *p, corev1.PreemptLowerPriority, corev1.PreemptNever)
 	}
 	if len(s.Overhead) > 0 {
-		quantities(e, s.Overhead, at.Child("overhead"), containerResource)
+		quantities(e, s.Overhead, at.Child("overhead", "limits"), containerResource)
 	}
 	if s.OS != nil {
 		podOS(e, s, at)

@@ -24,6 +24,6 @@ var replicaSetRules = &rules{ // never changed
 func replicaSet(e *problems, r *appsv1.ReplicaSet) {
 	replicas(e, r.Spec.Replicas)
 	e.notNegative(specPath, "minReadySeconds", int64(r.Spec.MinReadySeconds))
-	workloadSelector(e, r.Spec.Selector, &r.Spec.Template, emptySelector)
+	workloadSelector(e, r.Spec.Selector, &r.Spec.Template, emptySelector, &badSelector)
 	alwaysRuns(e, &r.Spec.Template, "ReplicaSet")
 }

@@ -32,7 +32,8 @@ func podSecurity(e *problems, s *corev1.PodSpec, at *field.Path) {
 		e.texts(at.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))
 	}
 	optionalOneOf(e, at, "fsGroupChangePolicy", c.FSGroupChangePolicy, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)
-	optionalOneOf(e, at, "seLinuxChangePolicy", c.SELinuxChangePolicy, corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)
+	// MountOption is for when SELinux labels are mounted by default.
+	optionalOneOf(e, at, "seLinuxChangePolicy", c.SELinuxChangePolicy, corev1.SELinuxChangePolicyRecursive)
 	optionalOneOf(e, at, "supplementalGroupsPolicy", c.SupplementalGroupsPolicy,
 		corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)
 	seccomp(e, c.SeccompProfile, at.Child("seccompProfile"))
@@ -78,13 +79,16 @@ func seccomp(e *problems, p *corev1.SeccompProfile, at *field.Path) {
 	}
 	if p.Type == "" {
 		e.required(at.Child("type"), "type is required when seccompProfile is set")
-		return
+	} else {
+		oneOf(e, at, "type", p.Type, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
 	}
-	oneOf(e, at, "type", p.Type, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
 	switch l := p.LocalhostProfile; {
 	case p.Type != corev1.SeccompProfileTypeLocalhost:
 		if l != nil {
-			e.invalid(at.Child("localhostProfile"), *l, "can only be set when seccomp type is Localhost")
+			e.invalid(at.Child("localhostProfile"), struct {
+				Type             corev1.SeccompProfileType
+				LocalhostProfile *string
+			}{p.Type, l}, "can only be set when seccomp type is Localhost")
 		}
 	case l == nil:
 		e.required(at.Child("localhostProfile"), "must be set when seccomp type is Localhost")

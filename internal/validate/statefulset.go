@@ -46,7 +46,7 @@ func statefulSet(e *problems, t *appsv1.StatefulSet) {
 	if s.Ordinals != nil {
 		e.notNegative(specPath.Child("ordinals"), "start", int64(s.Ordinals.Start))
 	}
-	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset")
+	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset", new(string))
 	for i := range s.VolumeClaimTemplates {
 		claimSpec(e, &s.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))
 	}
