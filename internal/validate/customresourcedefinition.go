@@ -196,12 +196,21 @@ func columns(e *problems, list []apiextensionsv1.CustomResourceColumnDefinition,
 		if c.Type == "" {
 			e.required(at.Child("type"), "must be one of boolean,date,integer,number,string")
 		} else {
-			oneOf(e, at, "type", c.Type, "boolean", "date", "integer", "number", "string")
+			amongThese(e, at.Child("type"), c.Type, "boolean", "date", "integer", "number", "string")
 		}
 		if c.Format != "" {
-			oneOf(e, at, "format", c.Format, "binary", "bool", "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+			amongThese(e, at.Child("format"), c.Format, "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 		}
-		e.given(at, "JSONPath", c.JSONPath)
+		if e.given(at, "JSONPath", c.JSONPath) && c.JSONPath[0] != '.' {
+			e.invalid(at.Child("JSONPath"), c.JSONPath, "must be a simple json path starting with .")
+		}
+	}
+}
+
+// amongThese is oneOf in the words that are used of columns.
+func amongThese(e *problems, at *field.Path, value string, supported ...string) {
+	if !slices.Contains(supported, value) {
+		e.invalid(at, value, "must be one of "+strings.Join(supported, ","))
 	}
 }
 

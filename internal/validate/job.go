@@ -75,12 +75,13 @@ func jobSelector(e *problems, j *batchv1.Job) {
 	selected := func(key string) bool {
 		return j.Spec.Selector.MatchLabels[key] == uid && len(j.Spec.Selector.MatchLabels) == 1 && len(j.Spec.Selector.MatchExpressions) == 0
 	}
-	if !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
+	_, err := metav1.LabelSelectorAsSelector(j.Spec.Selector)
+	if err == nil && !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
 		e.invalid(specPath.Child("selector"), j.Spec.Selector, "`selector` not auto-generated")
 	}
 	at := specPath.Child("template", "metadata", "labels")
 	for _, l := range []struct{ key, value string }{
-		{batchv1.ControllerUidLabel, uid}, {batchv1.JobNameLabel, j.Name},
+		{batchv1.ControllerUidLabel, uid}, {batchv1.JobNameLabel, j.Name}, {"controller-uid", uid}, {"job-name", j.Name},
 	} {
 		switch value, ok := j.Spec.Template.Labels[l.key]; {
 		case !ok:

@@ -60,8 +60,6 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 	if a := s.AdditionalProperties; a != nil {
 		if len(s.Properties) > 0 && (a.Schema != nil || !a.Allows) {
 			e.forbidden(at.Child("additionalProperties"), "additionalProperties and properties are mutual exclusive")
-		} else if a.Schema == nil && !a.Allows {
-			e.forbidden(at.Child("additionalProperties"), "additionalProperties cannot be set to false")
 		}
 	}
 	schemaExtensions(e, s, at)
@@ -98,7 +96,7 @@ func schemaExtensions(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field
 		e.invalid(at.Child("x-kubernetes-preserve-unknown-fields"), false, "must be true or undefined")
 	}
 	of := func(wanted, extension string) {
-		text := fmt.Sprintf("must be %s if %s is true", wanted, extension)
+		text := fmt.Sprintf("must be %s if %s is specified", wanted, extension)
 		if s.Type == "" {
 			e.required(at.Child("type"), text)
 		} else if s.Type != wanted {
@@ -157,7 +155,7 @@ func listKeys(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
 				e.invalid(at.Child("items", "properties").Key(k).Child("type"), p.Type, "must be a scalar type if parent array's x-kubernetes-list-type is map")
 			}
 		} else {
-			e.invalid(keys.Index(i), k, "entries must all be names of item properties")
+			e.invalid(keys, s.XListMapKeys, "entries must all be names of item properties")
 		}
 		if slices.Contains(s.XListMapKeys[:i], k) {
 			e.invalid(keys.Index(i), k, "must not contain duplicate entries")

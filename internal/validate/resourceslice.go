@@ -70,7 +70,7 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 		oneNodeTerm(e, s.NodeSelector, at.Child("nodeSelector"))
 	}
 	if len(s.Devices) > 0 && len(s.SharedCounters) > 0 {
-		e.invalid(at, "{`devices`, `sharedCounters`}", "only one of `devices`, `sharedCounters` may be set, but multiple fields are set")
+		e.invalid(at, "", "only one of `sharedCounters` or `devices` is allowed")
 	}
 	sliceDevices(e, s, at.Child("devices"))
 	counterSets(e, s.SharedCounters, at.Child("sharedCounters"))
@@ -144,6 +144,7 @@ func device(e *problems, d *resourcev1.Device, perDevice *bool, at *field.Path) 
 	}
 	deviceTaints(e, d.Taints, at.Child("taints"))
 	consumed(e, d.ConsumesCounters, at.Child("consumesCounters"))
+	bindingPair(e, d, at)
 	deviceNodes(e, d, perDevice != nil && *perDevice, at)
 	for _, c := range []struct {
 		name string
@@ -158,11 +159,20 @@ func device(e *problems, d *resourcev1.Device, perDevice *bool, at *field.Path) 
 			e.add(field.TooMany(at, n, c.most))
 		}
 		for i, t := range c.list {
-			e.texts(at.Index(i), t, validation.IsQualifiedName(t))
+			if len(c.list) <= c.most {
+				e.texts(at.Index(i), t, validation.IsQualifiedName(t))
+			}
 			if slices.Contains(c.list[:i], t) {
 				e.add(field.Duplicate(at.Index(i), t))
 			}
 		}
+	}
+}
+
+// bindingPair checks that what is waited for comes with what ends the waiting.
+func bindingPair(e *problems, d *resourcev1.Device, at *field.Path) {
+	if len(d.BindingConditions) > 0 && len(d.BindingFailureConditions) == 0 {
+		e.invalid(at.Child("bindingFailureConditions"), nil, "bindingFailureConditions are required to use bindingConditions")
 	}
 }
 
@@ -185,6 +195,7 @@ func deviceTaints(e *problems, taints []resourcev1.DeviceTaint, at *field.Path) 
 func consumed(e *problems, list []resourcev1.DeviceCounterConsumption, at *field.Path) {
 	if n := len(list); n > resourcev1.ResourceSliceMaxDeviceCounterConsumptionsPerDevice {
 		e.add(field.TooMany(at, n, resourcev1.ResourceSliceMaxDeviceCounterConsumptionsPerDevice))
+		return
 	}
 	for i := range list {
 		c, at := &list[i], at.Index(i)
@@ -208,9 +219,9 @@ func deviceNodes(e *problems, d *resourcev1.Device, perDevice bool, at *field.Pa
 			continue
 		}
 		set = append(set, "`"+f.name+"`")
-		if !perDevice {
-			e.invalid(at.Child(f.name), nil, fmt.Sprintf("`%s` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec", f.name))
-		}
+	}
+	if !perDevice && len(set) > 0 {
+		e.invalid(at, nil, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec")
 	}
 	if d.NodeName != nil {
 		e.check(at, "nodeName", *d.NodeName, dnsSubdomain)

@@ -185,7 +185,7 @@ func gceDisk(e *problems, d *corev1.GCEPersistentDiskVolumeSource, at *field.Pat
 
 func diskPartition(e *problems, n int32, at *field.Path) {
 	if n < 0 || n > 255 {
-		e.invalid(at.Child("partition"), n, validation.InclusiveRangeError(0, 255))
+		e.invalid(at.Child("partition"), n, validation.InclusiveRangeError(1, 255))
 	}
 }
 
