@@ -135,7 +135,7 @@ func (b *builder) fallback(t reflect.Type, k *key) {
 	case k.field.typ.Kind() == reflect.String: // what always shows is zero then
 		value = ""
 	case k.field.typ.Kind() == reflect.Int32:
-		value = int64(0)
+		value = 0
 	default:
 		return
 	}
