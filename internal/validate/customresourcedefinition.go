@@ -23,6 +23,17 @@ var definitionRules = &rules{ // never changed
 			e.immutable(at.Child("names"), "kind", c.Spec.Names.Kind, c.Spec.Names.Kind == old.Spec.Names.Kind)
 		}
 	}),
+	warnings: warning(func(c, old *apiextensionsv1.CustomResourceDefinition) (out []string) {
+		if old != nil && sameSpec(&c.Spec, &old.Spec) {
+			return nil
+		}
+		for i := range c.Spec.Versions {
+			if s := c.Spec.Versions[i].Schema; s != nil && s.OpenAPIV3Schema != nil {
+				out = append(out, formatWarnings(s.OpenAPIV3Schema)...)
+			}
+		}
+		return out
+	}),
 	subresources: subresources{"status": same(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
 		acceptedNames(e, &c.Status.AcceptedNames, statusPath.Child("acceptedNames"))
 	})},

@@ -33,8 +33,8 @@ var jobRules = &rules{ // never changed
 	})},
 	warnings: warning(func(j, old *batchv1.Job) []string {
 		var out []string
-		if texts := validation.IsDNS1123Label(j.Name); old == nil && j.Name != "" && len(texts) > 0 {
-			out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", texts))
+		if old == nil {
+			out = nameWarnings(j.Name, podNames)
 		}
 		var was *corev1.PodTemplateSpec
 		if old != nil {

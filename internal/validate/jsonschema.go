@@ -162,3 +162,19 @@ func listKeys(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
 		}
 	}
 }
+
+// The formats that values are checked against; others mean nothing.
+var formats = []string{ // never changed
+	"binary", "bsonobjectid", "byte", "cidr", "creditcard", "date", "date-time", "datetime", "double", "duration", "email", "float", "hexcolor", "hostname",
+	"int32", "int64", "ipv4", "ipv6", "isbn", "isbn10", "isbn13", "k8s-long-name", "k8s-short-name", "mac", "password", "rgbcolor", "ssn", "uri",
+	"uuid", "uuid3", "uuid4", "uuid5",
+}
+
+// formatWarnings warns of formats that are none, in a schema and those within it.
+func formatWarnings(s *apiextensionsv1.JSONSchemaProps) (out []string) {
+	if s.Format != "" && !slices.Contains(formats, s.Format) {
+		out = append(out, fmt.Sprintf("unrecognized format %q", s.Format))
+	}
+	eachSubschema(s, nil, func(s *apiextensionsv1.JSONSchemaProps, _ *field.Path) { out = append(out, formatWarnings(s)...) })
+	return out
+}

@@ -16,6 +16,13 @@ var claimRules = &rules{ // never changed
 	subresources: subresources{
 		"status": change(claimStatus),
 	},
+	warnings: warning(func(c, _ *corev1.PersistentVolumeClaim) []string {
+		return storageWarnings(&c.Spec.Resources, specPath.Child("resources"))
+	}),
+}
+
+func storageWarnings(r *corev1.VolumeResourceRequirements, at *field.Path) []string {
+	return append(fractional(r.Limits, corev1.ResourceStorage, at.Child("limits")), fractional(r.Requests, corev1.ResourceStorage, at.Child("requests"))...)
 }
 
 var accessModes = []corev1.PersistentVolumeAccessMode{ // never changed
@@ -96,6 +103,9 @@ func claimUpdate(e *problems, c, old *corev1.PersistentVolumeClaim) {
 	}
 	size, before := s.Resources.Requests[corev1.ResourceStorage], was.Resources.Requests[corev1.ResourceStorage]
 	bound := old.Status.Phase == corev1.ClaimBound
+	if !bound && size.Cmp(before) < 0 && size.Sign() <= 0 {
+		e.forbidden(specPath.Child("resources", "requests", "storage"), "field can not be less than status.capacity")
+	}
 	if bound {
 		if size.Cmp(before) < 0 {
 			least, known := old.Status.Capacity[corev1.ResourceStorage]

@@ -21,7 +21,15 @@ var statefulSetRules = &rules{ // never changed
 		if old != nil {
 			was = &old.Spec.Template
 		}
-		return templateWarnings(&t.Spec.Template, was)
+		out := templateWarnings(&t.Spec.Template, was)
+		for i := range t.Spec.VolumeClaimTemplates {
+			r, at := &t.Spec.VolumeClaimTemplates[i].Spec.Resources, specPath.Child("volumeClaimTemplates").Index(i).Child("resources")
+			out = append(out, storageWarnings(r, at)...)
+		}
+		if n := t.Spec.RevisionHistoryLimit; n != nil && *n < 0 {
+			out = append(out, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
+		}
+		return out
 	}),
 }
 
