@@ -82,7 +82,7 @@ func (q *request) serve() error {
 	if q.r.URL.RawQuery != "" {
 		q.query = q.r.URL.Query()
 	}
-	q.route = parse(q.r.Method, path, isTrue(q.query.Get("watch")))
+	q.route = parse(q.r.Method, path, watches(q.query))
 	if !q.long() {
 		cancel, err := q.limit()
 		if err != nil {
@@ -113,6 +113,9 @@ func (q *request) serve() error {
 	}
 	row := q.Table.ByPath(q.group, q.version, q.plural)
 	if row == nil {
+		if q.group != "" && !q.servesGroup(q.group) {
+			return q.nothing()
+		}
 		return notServed()
 	}
 	q.kind = q.kinds[row]
@@ -143,6 +146,12 @@ func (q *request) limit() (context.CancelFunc, error) {
 	var cancel context.CancelFunc
 	q.ctx, cancel = context.WithTimeout(q.ctx, within)
 	return cancel, nil
+}
+
+// watches tells whether a list is to be a watch, which anything but a no says.
+func watches(query url.Values) bool {
+	v := query["watch"]
+	return len(v) > 0 && v[0] != "0" && !strings.EqualFold(v[0], "false")
 }
 
 func isTrue(s string) bool { return s == "true" || s == "1" }
@@ -196,13 +205,22 @@ func (q *request) long() bool {
 	if q.verb == "watch" {
 		return true
 	}
-	switch q.subresource {
-	case "exec", "attach", "portforward", "proxy":
+	switch {
+	case connects(q.subresource):
 		return true
-	case "log":
+	case q.subresource == "log":
 		return isTrue(q.query.Get("follow"))
 	}
 	return strings.HasPrefix(q.r.URL.Path, "/debug/pprof/")
+}
+
+// connects tells whether a subresource is a connection to somewhere else.
+func connects(subresource string) bool {
+	switch subresource {
+	case "exec", "attach", "portforward", "proxy":
+		return true
+	}
+	return false
 }
 
 // dispatch runs the verb of a resource request.
@@ -214,6 +232,9 @@ func (q *request) dispatch() error {
 			return notServed()
 		}
 		return q.notAllowed()
+	}
+	if q.r.Method == http.MethodHead && !connects(q.subresource) {
+		return q.notAllowed() // a resource has no headers to be asked for alone
 	}
 	if q.kind.deprecated != "" {
 		q.warn([]string{q.kind.deprecated})

@@ -164,7 +164,7 @@ func TestDryRunOfEveryVerb(t *testing.T) {
 		{"PUT", deploys + "/d/scale" + dry, scale, "json", 200, `"replicas":3`},
 		{"PATCH", deploys + "/d/scale" + dry, `{"spec":{"replicas":4}}`, "merge-patch+json", 200, `"replicas":4`},
 		{"PATCH", deploys + "/d/scale" + dry + "&force=true", "apiVersion: autoscaling/v1\nkind: Scale\nspec: {replicas: 5}", "apply-patch+yaml", 200, `"replicas":5`},
-		{"POST", "/api/v1/namespaces/default/pods/p/binding" + dry, `{"target":{"kind":"Node","name":"n"}}`, "json", 201, "Success"},
+		{"POST", "/api/v1/namespaces/default/pods/p/binding" + dry, `{"metadata":{"name":"p"},"target":{"kind":"Node","name":"n"}}`, "json", 201, "Success"},
 		{"POST", "/api/v1/namespaces/default/pods/p/eviction" + dry, `{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"}}`, "json", 201, "Success"},
 		{"DELETE", "/api/v1/namespaces/default/pods/p?dryRun=All", "", "json", 200, `"name":"p"`},
 		{"PUT", maps + "/m?dryRun=Some", m, "json", 422, "Unsupported value"},

@@ -71,7 +71,7 @@ func (q *request) health(path, one string) error {
 	if one != "" {
 		i := slices.IndexFunc(list, func(c check) bool { return c.name == one })
 		if i < 0 {
-			return notServed()
+			return q.nothing()
 		}
 		if err := list[i].run(); err != nil {
 			return q.text(http.StatusInternalServerError, fmt.Sprintf("internal server error: %v\n", err))
@@ -104,6 +104,10 @@ func (q *request) health(path, one string) error {
 	}
 	return q.text(http.StatusOK, "ok")
 }
+
+// nothing is the answer to a path that is nothing's, not even below what is
+// served.
+func (q *request) nothing() error { return q.text(http.StatusNotFound, "404 page not found\n") }
 
 func (q *request) text(code int, s string) error {
 	h := q.w.Header()

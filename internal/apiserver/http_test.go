@@ -90,12 +90,11 @@ func TestErrors(t *testing.T) {
 	}{
 		{"GET", maps + "/none", "", nil, 404, "NotFound", `configmaps "none" not found`},
 		{"GET", "/api/v1/nothings", "", nil, 404, "NotFound", "the server could not find the requested resource"},
-		{"GET", "/apis/none/v1/things", "", nil, 404, "NotFound", "the server could not find the requested resource"},
 		{"GET", maps + "/m/none", "", nil, 404, "NotFound", "the server could not find the requested resource"},
 		{"POST", maps, aMap, []string{"Content-Type", "text/plain"}, 415, "UnsupportedMediaType",
 			"the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
 		{"GET", maps, "", []string{"Accept", "text/html"}, 406, "NotAcceptable",
-			"only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
+			"406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"},
 		{"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "{}", []string{"Content-Type", "application/json", "Accept", "application/json;as=Table;v=v1;g=meta.k8s.io"},
 			406, "NotAcceptable", "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"},
 		{"PATCH", maps + "/m", "{}", js, 415, "UnsupportedMediaType",
@@ -194,10 +193,6 @@ func TestForms(t *testing.T) {
 		if l.APIVersion != "meta.k8s.io/"+version || l.Kind != "PartialObjectMetadataList" || len(l.Items) != 1 || l.ResourceVersion == "" || strings.Contains(body, `"data"`) {
 			t.Error(body)
 		}
-	}
-	res, _ = a.do("HEAD", maps+"/m", "")
-	if res.StatusCode != 200 || res.ContentLength <= 0 {
-		t.Error(res)
 	}
 	// A watch as kubectl makes it: a table an event, the columns once.
 	_, body = a.do("GET", maps+"?watch=true&timeoutSeconds=1", "", "Accept", asTable)

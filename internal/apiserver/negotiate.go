@@ -38,12 +38,16 @@ type form struct {
 type shapes uint8
 
 const (
-	plain   shapes = 0      // as it is only
-	shaped  shapes = 1 << 0 // table, metadata
-	streams shapes = 1 << 1 // a watch: no YAML
+	plain      shapes = 0      // as it is only
+	shaped     shapes = 1 << 0 // table, metadata
+	streams    shapes = 1 << 1 // a watch: no YAML
+	collection shapes = 1 << 2 // a list, which could be watched
 )
 
-const mediaTypes = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+const (
+	mediaTypes  = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+	streamTypes = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+)
 
 // negotiate reads the Accept header: the clause that is wanted most of those
 // that can be had.
@@ -86,9 +90,6 @@ func negotiate(h http.Header, can shapes) (form, error) {
 					continue
 				}
 			}
-			if can&streams != 0 && c.media == scheme.YAML {
-				continue
-			}
 			as, version := params["as"], params["v"]
 			if group := params["g"]; as+version+group != "" {
 				if can&shaped == 0 || group != metav1.GroupName {
@@ -119,7 +120,7 @@ func negotiate(h http.Header, can shapes) (form, error) {
 		}
 	}
 	if len(can1) == 0 {
-		return form{}, notAcceptable(can)
+		return form{}, notAcceptable(accept, can)
 	}
 	best := slices.MaxFunc(can1, func(a, b clause) int {
 		switch {
@@ -130,17 +131,38 @@ func negotiate(h http.Header, can shapes) (form, error) {
 		}
 		return 0
 	})
+	if can&streams != 0 && best.media == scheme.YAML {
+		return best.form, onlyAccepted(streamTypes) // there is no stream of it
+	}
 	return best.form, nil
 }
 
-func notAcceptable(can shapes) error {
-	types := mediaTypes
-	if can&streams != 0 {
-		types = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+// notAcceptable is the answer to a request for what there is not: of a form
+// that no path has, or of a path that has not all.
+func notAcceptable(accept []string, can shapes) error {
+	for _, line := range accept {
+		for part := range strings.SplitSeq(line, ",") {
+			t, _, _ := strings.Cut(part, ";")
+			switch strings.TrimSpace(t) {
+			case "*/*", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf":
+				return onlyAccepted(mediaTypes)
+			}
+		}
 	}
+	all := mediaTypes
+	if can&collection != 0 {
+		all += ", " + streamTypes
+	}
+	return unacceptable("406: Not Acceptable\n\nAvailable representations: " + all)
+}
+
+func onlyAccepted(types string) error {
+	return unacceptable("only the following media types are accepted: " + types)
+}
+
+func unacceptable(text string) error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
-		Message: "only the following media types are accepted: " + types,
+		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable, Message: text,
 	}}
 }
 
@@ -188,6 +210,7 @@ func unsupportedMedia(accepted string) error {
 func (q *request) negotiate(can shapes) error {
 	f, err := negotiate(q.r.Header, can)
 	if err != nil {
+		q.form = f
 		return err
 	}
 	if q.query != nil || f.media == scheme.JSON {

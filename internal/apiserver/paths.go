@@ -27,6 +27,12 @@ func (q *request) path(path string) error {
 	}
 	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch name {
+	case "api", "apis", "version":
+		if q.r.Method == http.MethodHead {
+			return q.notAllowed()
+		}
+	}
+	switch name {
 	case "healthz", "livez", "readyz", "version", "metrics", "":
 		if !get {
 			return apierrors.NewMethodNotSupported(schema.GroupResource{Resource: path}, q.r.Method)
@@ -51,12 +57,24 @@ func (q *request) path(path string) error {
 	case "":
 		return q.index()
 	case "api", "apis":
+		if name == "apis" && rest != "" && !q.servesGroup(rest) {
+			return q.nothing()
+		}
 		if q.Discovery != nil {
 			q.Discovery.ServeHTTP(answered{q.w, q}, q.r)
 			return nil
 		}
 	}
-	return notServed()
+	if name == "api" || name == "apis" || name == "version" {
+		return notServed()
+	}
+	return q.nothing()
+}
+
+// servesGroup tells whether there is the group that what is below /apis begins with.
+func (q *request) servesGroup(below string) bool {
+	group, _ := segment(below)
+	return slices.ContainsFunc(q.Table.Groups(), func(g scheme.Group) bool { return g.Name == group })
 }
 
 // mounted returns the handler of a path: of the path itself, or the longest prefix.

@@ -51,7 +51,7 @@ func (q *request) bind() error {
 		return err
 	}
 	b := obj.(*corev1.Binding)
-	if b.Name != "" && b.Name != q.name {
+	if b.Name != q.name {
 		return apierrors.NewBadRequest("name in URL does not match name in Binding object")
 	}
 	if err := q.assign(b, o); err != nil {

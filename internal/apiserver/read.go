@@ -311,7 +311,7 @@ func (q *request) find(o *metav1.ListOptions) (p page, err error) {
 }
 
 func (q *request) list() error {
-	if err := q.negotiate(shaped); err != nil {
+	if err := q.negotiate(shaped | collection); err != nil {
 		return err
 	}
 	o, err := scheme.ParseListOptions(q.query)

@@ -56,7 +56,7 @@ func (q *request) entry(code int, e *cache.Entry) error {
 // object answers with an object that is not stored.
 func (q *request) object(code int, o runtime.Object) error {
 	if q.form.media == scheme.Protobuf && !scheme.HasProtobuf(o) {
-		return notAcceptable(plain)
+		return onlyAccepted(mediaTypes)
 	}
 	b, err := scheme.Encode(nil, q.form.media, o)
 	if err != nil {
@@ -76,7 +76,7 @@ func success(code int, d *metav1.StatusDetails) *metav1.Status {
 
 func (q *request) table(objs []runtime.Object, headers bool) (*metav1.Table, error) {
 	if q.Tabler == nil {
-		return nil, notAcceptable(plain)
+		return nil, onlyAccepted(mediaTypes)
 	}
 	o, err := scheme.ParseTableOptions(q.query)
 	if err != nil {

@@ -65,6 +65,11 @@ func (q *request) connect(sub *scheme.Subresource) error {
 	if q.verb != "get" && !sub.HasVerb(q.verb) && !options {
 		return q.notAllowed()
 	}
+	if sub.Name == "log" {
+		if _, err := scheme.ParsePodLogOptions(q.query); err != nil {
+			return err
+		}
+	}
 	c := connect.Request{
 		Resource: q.kind.row, Subresource: sub.Name, Namespace: q.scope(), Name: q.name, Path: q.below,
 	}

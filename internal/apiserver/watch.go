@@ -34,7 +34,7 @@ var watchTypes = [3][]string{
 }
 
 func (q *request) watch() error {
-	if err := q.negotiate(shaped | streams); err != nil {
+	if err := q.negotiate(shaped | streams | collection); err != nil {
 		return err
 	}
 	if !q.kind.row.HasVerb("watch") {

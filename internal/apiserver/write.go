@@ -162,11 +162,11 @@ func (w *write) validate(obj, old runtime.Object) error {
 	default:
 		errs, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
 	}
-	w.warn(warnings...)
 	if len(errs) == 0 && old == nil { // no kind's rules let pass what could not be part of a path
 		errs = apivalidation.ValidateObjectMetaAccessor(obj.(metav1.Object), row.Namespaced, path.ValidatePathSegmentName, field.NewPath("metadata"))
 	}
 	if len(errs) == 0 {
+		w.warn(warnings...) // of what is refused nobody is warned
 		return nil
 	}
 	return apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), obj.(metav1.Object).GetName(), errs)

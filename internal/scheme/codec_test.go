@@ -210,7 +210,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"empty", ``, `the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)`, JSON},
 		{"cut off", `{"kind":`, `the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({"kind":)`, JSON},
 		{"other kind", `{"kind":"Service","apiVersion":"v1"}`,
-			`Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (v1.Pod): unknown conversion`, JSON},
+			`Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (core.Pod): unknown conversion`, JSON},
 		{"other version", `{"kind":"Deployment","apiVersion":"apps/v1"}`,
 			`the API version in the data (apps/v1) does not match the expected API version (v1)`, JSON},
 		{"unknown kind", `{"kind":"Foo","apiVersion":"v1"}`,

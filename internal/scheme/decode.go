@@ -1,6 +1,7 @@
 package scheme
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "sigs.k8s.io/json"
@@ -44,7 +46,7 @@ func (t *Table) decodeInto(obj runtime.Object, body []byte, mt MediaType, want s
 	if err != nil {
 		// What is wrong may be that it is another kind altogether.
 		if got, e := typeOf(body, mt, want); e != nil {
-			return nil, unrecognized(want, fmt.Errorf("couldn't get version/kind; json parse error: %w", e), body)
+			return nil, unrecognized(want, e, body)
 		} else if e := t.checkKind(got, want, body); e != nil {
 			return nil, e
 		}
@@ -52,6 +54,11 @@ func (t *Table) decodeInto(obj runtime.Object, body []byte, mt MediaType, want s
 	}
 	got := obj.GetObjectKind().GroupVersionKind()
 	if got != want {
+		if v, _ := obj.GetObjectKind().(*metav1.TypeMeta); v != nil {
+			if _, err := schema.ParseGroupVersion(v.APIVersion); err != nil {
+				return nil, unrecognized(want, err, body)
+			}
+		}
 		if got.Kind == "" {
 			got.Kind = want.Kind
 		}
@@ -69,9 +76,9 @@ func (t *Table) decodeInto(obj runtime.Object, body []byte, mt MediaType, want s
 	if v == Strict {
 		return nil, cannotHandle(want, want, runtime.NewStrictDecodingError(strict))
 	}
-	warnings := make([]string, len(strict))
-	for i, e := range strict {
-		warnings[i] = e.Error()
+	var warnings []string
+	for _, e := range strict {
+		warnings = append(warnings, Complaints(e)...)
 	}
 	return warnings, nil
 }
@@ -108,6 +115,20 @@ func unmarshalText(into any, body []byte, mt MediaType, v Validation) (strict []
 	return append(strict, more...), err
 }
 
+// Complaints returns what an error about fields says, each by itself: what a
+// YAML text has more than once is in one.
+func Complaints(err error) []string {
+	_, lines, found := strings.Cut(err.Error(), "yaml: unmarshal errors:\n")
+	if !found {
+		return []string{err.Error()}
+	}
+	var all []string
+	for line := range strings.SplitSeq(lines, "\n") {
+		all = append(all, strings.TrimSpace(line))
+	}
+	return all
+}
+
 // typeOf returns the kind that a text body states, with what it leaves out
 // from want.
 func typeOf(body []byte, mt MediaType, want schema.GroupVersionKind) (schema.GroupVersionKind, error) {
@@ -123,7 +144,7 @@ func typeOf(body []byte, mt MediaType, want schema.GroupVersionKind) (schema.Gro
 		}
 	}
 	if err := json.Unmarshal(data, &t); err != nil {
-		return want, err
+		return want, fmt.Errorf("couldn't get version/kind; json parse error: %w", err)
 	}
 	return stated(t.APIVersion, t.Kind, want)
 }
@@ -148,15 +169,29 @@ func (t *Table) checkKind(got, want schema.GroupVersionKind, body []byte) error 
 	if got == want {
 		return nil
 	}
-	if t.NewObject(got) == nil {
-		return cannotHandle(got, want, fmt.Errorf("no kind %q is registered for version %q in scheme %q", got.Kind, got.GroupVersion(), "pkg/runtime/scheme.go:111"))
-	}
-	if got.GroupVersion() != want.GroupVersion() {
+	if t.NewObject(got) != nil && got.GroupVersion() != want.GroupVersion() {
 		return apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)",
 			got.GroupVersion(), want.GroupVersion()))
 	}
-	return cannotHandle(got, want, fmt.Errorf("converting (%s.%s) to (%s.%s): unknown conversion",
-		got.Version, got.Kind, want.Version, want.Kind))
+	return cannotHandle(got, want, t.unconvertible(got, want))
+}
+
+// unconvertible is why a kind is not the wanted.
+func (t *Table) unconvertible(got, want schema.GroupVersionKind) error {
+	if t.NewObject(got) == nil {
+		return fmt.Errorf("no kind %q is registered for version %q in scheme %q", got.Kind, got.GroupVersion(), "pkg/runtime/scheme.go:111")
+	}
+	return fmt.Errorf("converting (%s.%s) to (%s.%s): unknown conversion", got.Version, got.Kind, t.internalPackage(want), want.Kind)
+}
+
+// internalPackage is where upstream has the form of a kind that it works with.
+func (t *Table) internalPackage(kind schema.GroupVersionKind) string {
+	group := kind.Group
+	if r := t.ByKind(kind); r != nil {
+		group = r.Stored.Group
+	}
+	name, _, _ := strings.Cut(cmp.Or(group, "core"), ".")
+	return name
 }
 
 func unrecognized(want schema.GroupVersionKind, err error, body []byte) error {

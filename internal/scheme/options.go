@@ -3,6 +3,7 @@ package scheme
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,50 +90,37 @@ func ParseValidation(value string) (Validation, error) {
 }
 
 // DecodeDeleteOptions reads the body of a delete. Every group version knows
-// the kind as its own.
+// the kind as its own, those that are not served too.
 func (t *Table) DecodeDeleteOptions(body []byte, mt MediaType) (metav1.DeleteOptions, error) {
 	var o metav1.DeleteOptions
 	want := metaKind("DeleteOptions")
-	got := want
+	var got schema.GroupVersionKind
+	var err error
 	if mt == Protobuf {
-		env, err := openEnvelope(body)
-		if err != nil {
-			return o, unrecognized(want, err, body)
+		env, eerr := openEnvelope(body)
+		if eerr != nil {
+			return o, apierrors.NewBadRequest(eerr.Error())
 		}
-		if got, err = stated(env.apiVersion, env.kind, want); err != nil {
-			return o, unrecognized(want, err, body)
+		if got, err = stated(env.apiVersion, env.kind, want); err == nil && got.Kind == want.Kind {
+			err = o.Unmarshal(env.raw)
 		}
-		if err := o.Unmarshal(env.raw); err != nil {
-			return o, cannotHandle(want, want, err)
-		}
-	} else {
-		if _, err := unmarshalText(&o, body, mt, Ignore); err != nil {
-			return o, cannotHandle(want, want, err)
-		}
-		var err error
-		if got, err = stated(o.APIVersion, o.Kind, want); err != nil {
-			return o, unrecognized(want, err, body)
-		}
+	} else if got, err = typeOf(body, mt, want); err == nil && got.Kind == want.Kind {
+		_, err = unmarshalText(&o, body, mt, Ignore)
 	}
-	if got.Kind != want.Kind || !t.knows(got.GroupVersion()) {
-		return o, unrecognized(want, fmt.Errorf("no kind %q is registered for version %q", got.Kind, got.GroupVersion()), body)
+	switch {
+	case err != nil:
+		return o, apierrors.NewBadRequest(err.Error())
+	case got.Kind != want.Kind && slices.Contains(optionKinds, got.Kind):
+		return o, apierrors.NewBadRequest(fmt.Sprintf("converting (%s.%s) to (v1.DeleteOptions): unknown conversion", got.Version, got.Kind))
+	case got.Kind != want.Kind:
+		return o, apierrors.NewBadRequest(fmt.Sprintf("no kind %q is registered for version %q in scheme %q", got.Kind, got.GroupVersion(), "pkg/runtime/scheme.go:111"))
 	}
 	setType(&o, "v1", want.Kind)
 	return o, nil
 }
 
-// knows tells whether options may claim to be of the group version.
-func (t *Table) knows(gv schema.GroupVersion) bool {
-	if gv.Group == "" || gv == metav1.SchemeGroupVersion {
-		return true
-	}
-	for _, g := range t.groups {
-		if g.Name == gv.Group {
-			return true
-		}
-	}
-	return false
-}
+// optionKinds are those that every group version knows.
+var optionKinds = []string{"CreateOptions", "GetOptions", "ListOptions", "PatchOptions", "UpdateOptions"} // never changed
 
 // query reads single parameters and keeps the first error.
 type query struct {

@@ -95,7 +95,7 @@ func TestDecodeDeleteOptions(t *testing.T) {
 		`{"kind":"DeleteOptions","apiVersion":"apps/v1","gracePeriodSeconds":0}`:        true,
 		`{"kind":"DeleteOptions","apiVersion":"meta.k8s.io/v1","gracePeriodSeconds":0}`: true,
 		`{"kind":"Pod","apiVersion":"v1","gracePeriodSeconds":0}`:                       false,
-		`{"kind":"DeleteOptions","apiVersion":"none/v1","gracePeriodSeconds":0}`:        false,
+		`{"kind":"DeleteOptions","apiVersion":"none/v1","gracePeriodSeconds":0}`:        true,
 		`{"gracePeriodSeconds":"x"}`:                                                    false,
 		`{`:                                                                             false,
 	} {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -77,17 +79,28 @@ func (t *Table) patchBytes(obj runtime.Object, kind schema.GroupVersionKind, cur
 	if err != nil {
 		return nil, nil, err
 	}
-	return t.patchedKind(obj, kind, patched, warnings)
+	if err := t.patchedKind(obj, kind); err != nil {
+		return nil, nil, invalidPatch(string(patched), err)
+	}
+	return obj, warnings, nil
+}
+
+// jsonPatchOp is what an operation of a JSON patch may say.
+type jsonPatchOp struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	From  string `json:"from"`
+	Value any    `json:"value"`
 }
 
 func applyJSONPatch(doc, body []byte, v Validation) ([]byte, []error, error) {
 	boundPatches()
 	var strict []error
 	if v != Ignore {
-		var ops []any
+		var ops []jsonPatchOp
 		errs, err := kjson.UnmarshalStrict(body, &ops)
 		if err != nil {
-			return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+			return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", strings.Replace(err.Error(), "scheme.jsonPatchOp", "handlers.jsonPatchOp", 1)))
 		}
 		for _, e := range errs {
 			strict = append(strict, fmt.Errorf("json patch %w", e))
@@ -147,8 +160,6 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
-	// The patch is consumed by applying it, and errors show it whole.
-	shown := body
 	patched, err := mergeStrategic(doc, patch, obj)
 	if err != nil {
 		return nil, nil, strategicError(err)
@@ -156,15 +167,28 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(patched, obj, v != Ignore); err != nil {
 		unknown, ok := runtime.AsStrictDecodingError(err)
 		if !ok {
-			return nil, nil, invalidPatch(string(shown), err)
+			return nil, nil, invalidPatch(whole(body), err)
 		}
 		strict = append(strict, unknown.Errors()...)
 	}
-	warnings, err := settle(strict, string(shown), v)
+	obj.GetObjectKind().SetGroupVersionKind(kind) // of which such a patch changes nothing
+	if len(strict) == 0 {
+		return obj, nil, nil
+	}
+	warnings, err := settle(strict, whole(body), v)
 	if err != nil {
 		return nil, nil, err
 	}
-	return t.patchedKind(obj, kind, body, warnings)
+	return obj, warnings, nil
+}
+
+// whole shows a patch as Go has it, anew: what was applied is consumed by that.
+func whole(body []byte) string {
+	var patch map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &patch); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%+v", patch)
 }
 
 // mergeStrategic keeps patches that the library chokes on, such as a
@@ -172,26 +196,28 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 func mergeStrategic(doc, patch map[string]any, schema any) (patched map[string]any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			patched, err = nil, fmt.Errorf("invalid strategic merge patch: %v", p)
+			patched, err = nil, apierrors.NewBadRequest(fmt.Sprintf("invalid strategic merge patch: %v", p))
 		}
 	}()
 	return strategicpatch.StrategicMergeMapPatch(doc, patch, schema)
 }
 
 // patchedKind refuses a patch that made another kind of the object.
-func (t *Table) patchedKind(obj runtime.Object, kind schema.GroupVersionKind, body []byte, warnings []string) (runtime.Object, []string, error) {
-	if got := obj.GetObjectKind().GroupVersionKind(); got != kind {
-		apiVersion, k := got.ToAPIVersionAndKind()
-		got, err := stated(apiVersion, k, kind)
-		if err != nil {
-			return nil, nil, unrecognized(kind, err, body)
-		}
-		if err := t.checkKind(got, kind, body); err != nil {
-			return nil, nil, err
-		}
-		obj.GetObjectKind().SetGroupVersionKind(kind)
+func (t *Table) patchedKind(obj runtime.Object, kind schema.GroupVersionKind) error {
+	if obj.GetObjectKind().GroupVersionKind() == kind {
+		return nil
 	}
-	return obj, warnings, nil
+	if m, ok := obj.GetObjectKind().(*metav1.TypeMeta); ok {
+		got, err := stated(m.APIVersion, m.Kind, kind)
+		if err != nil {
+			return err
+		}
+		if got != kind {
+			return t.unconvertible(got, kind)
+		}
+	}
+	obj.GetObjectKind().SetGroupVersionKind(kind)
+	return nil
 }
 
 // settle turns complaints about fields into warnings or an error.
@@ -222,10 +248,18 @@ func unprocessable(err error) error {
 }
 
 // strategicError tells patches that can never be applied to such an object
-// from those that are malformed.
+// from those that are malformed. Of others upstream says that it failed.
 func strategicError(err error) error {
 	if errors.Is(err, mergepatch.ErrNoListOfLists) {
 		return unprocessable(err)
 	}
-	return apierrors.NewBadRequest(err.Error())
+	for _, malformed := range []error{
+		mergepatch.ErrBadJSONDoc, mergepatch.ErrBadPatchFormatForPrimitiveList, mergepatch.ErrBadPatchFormatForRetainKeys,
+		mergepatch.ErrBadPatchFormatForSetElementOrderList, mergepatch.ErrUnsupportedStrategicMergePatchFormat,
+	} {
+		if errors.Is(err, malformed) {
+			return apierrors.NewBadRequest(err.Error())
+		}
+	}
+	return err
 }

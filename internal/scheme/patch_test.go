@@ -56,7 +56,7 @@ func TestPatch(t *testing.T) {
 		{name: "strategic unknown warn", pt: types.StrategicMergePatchType, v: Warn, body: `{"spec":{"foo":1}}`,
 			want: func(p *corev1.Pod) {}, warnings: []string{`unknown field "spec.foo"`}},
 		{name: "strategic unknown strict", pt: types.StrategicMergePatchType, v: Strict, body: `{"spec":{"foo":1}}`,
-			err: ` "" is invalid: patch: Invalid value: "{\"spec\":{\"foo\":1}}": strict decoding error: unknown field "spec.foo"`},
+			err: ` "" is invalid: patch: Invalid value: "map[spec:map[foo:1]]": strict decoding error: unknown field "spec.foo"`},
 		{name: "wrong type", pt: types.MergePatchType, body: `{"spec":{"containers":3}}`,
 			err: "json: cannot unmarshal number into Go struct field PodSpec.spec.containers of type []v1.Container"},
 		{name: "strategic not an object", pt: types.StrategicMergePatchType, body: `[]`,
@@ -111,7 +111,7 @@ func TestPatch(t *testing.T) {
 		{name: "strategic duplicate strict", pt: types.StrategicMergePatchType, v: Strict, body: `{"metadata":{"labels":{"b":"1"},"labels":{"c":"1"}}}`,
 			err: `strict decoding error: duplicate field "metadata.labels"`},
 		{name: "other kind", pt: types.MergePatchType, body: `{"kind":"Service"}`,
-			err: `Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (v1.Pod): unknown conversion`},
+			err: `converting (v1.Service) to (core.Pod): unknown conversion`},
 		{name: "unknown type", pt: "x/y", body: `{}`, err: "the body of the request was in an unknown format"},
 	}
 	for _, tt := range tests {

@@ -41,7 +41,8 @@ type Resource struct {
 	// metadata.namespace included. It takes the stored form.
 	Fields func(runtime.Object) fields.Fields
 	// FieldNames are the fields that Fields answers, and no others may be asked.
-	FieldNames []string
+	FieldNames  []string
+	plainFields bool // they are those of every kind
 	// Lazy allows writes to be synced late (Leases, Events).
 	Lazy bool
 	// Unvalidated marks a kind whose validation rules are still to come; the

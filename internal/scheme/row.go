@@ -44,7 +44,13 @@ func single[T any, PT pointer[T]](r Resource) *Resource {
 	if p.Fields == nil {
 		p.Fields = selectable[T, PT](nil)
 	}
-	p.FieldNames = append([]string{"metadata.name", "metadata.namespace"}, p.FieldNames...)
+	// A kind that has fields of its own says whether it has a namespace.
+	p.plainFields = len(p.FieldNames) == 0
+	common := []string{"metadata.name", "metadata.namespace"}
+	if !p.plainFields && !p.Namespaced {
+		common = common[:1]
+	}
+	p.FieldNames = append(common, p.FieldNames...)
 	p.settler = sync.OnceValue(settlerOf[T, PT])
 	p.jsonHead = jsonHead(p.apiVersion, p.Kind)
 	p.protoHead = protoHead(p.apiVersion, p.Kind)
@@ -117,15 +123,11 @@ func (r *Resource) CheckFields(s fields.Selector) error {
 		if has(r.FieldNames, q.Field) {
 			continue
 		}
-		switch _, _, err := runtime.DefaultMetaV1FieldSelectorConversion(q.Field, q.Value); {
-		case err == nil: // the metadata's, which all have
-		case len(r.FieldNames) <= 2:
-			return err
-		default:
-			if len(r.FieldNames) == 2 { // those of every kind
-				return fmt.Errorf(`%q is not a known field selector: only "metadata.name", "metadata.namespace"`, q.Field)
-			}
+		if !r.plainFields {
 			return fmt.Errorf("field label not supported: %s", q.Field)
+		}
+		if _, _, err := runtime.DefaultMetaV1FieldSelectorConversion(q.Field, q.Value); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -20,6 +20,9 @@ var (
 	validatingPolicyRules = &rules{ // never changed
 		create: rule(validatingPolicy),
 		update: same(validatingPolicy),
+		subresources: subresources{"status": same(func(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) {
+			e.all(metavalidation.ValidateConditions(p.Status.Conditions, statusPath.Child("conditions")))
+		})},
 	}
 	mutatingPolicyRules = &rules{ // never changed
 		create: rule(mutatingPolicy),

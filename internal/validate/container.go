@@ -193,13 +193,13 @@ func containerRestart(e *problems, c *corev1.Container, at *field.Path) {
 	}
 	for i, r := range c.RestartPolicyRules {
 		at := at.Child("restartPolicyRules").Index(i)
-		givenOneOf(e, at, "action", r.Action, corev1.ContainerRestartRuleActionRestart)
+		oneOf(e, at, "action", r.Action, corev1.ContainerRestartRuleActionRestart, corev1.ContainerRestartRuleActionRestartAllContainers)
 		if r.ExitCodes == nil {
 			e.required(at.Child("exitCodes"), "must be specified")
 			continue
 		}
 		at = at.Child("exitCodes")
-		givenOneOf(e, at, "operator", r.ExitCodes.Operator,
+		oneOf(e, at, "operator", r.ExitCodes.Operator,
 			corev1.ContainerRestartRuleOnExitCodesOpIn, corev1.ContainerRestartRuleOnExitCodesOpNotIn)
 		if n := len(r.ExitCodes.Values); n > 255 {
 			e.add(field.TooMany(at.Child("values"), n, 255))
@@ -356,12 +356,11 @@ func recursiveReadOnly(e *problems, m *corev1.VolumeMount, at *field.Path) {
 func volumeDevices(e *problems, p *pod, c *corev1.Container, at *field.Path) {
 	for i, d := range c.VolumeDevices {
 		at := at.Index(i)
-		if e.given(at, "name", d.Name) {
-			if v := p.volume(d.Name); v == nil {
-				e.add(field.NotFound(at.Child("name"), d.Name))
-			} else if v.PersistentVolumeClaim == nil && v.Ephemeral == nil {
-				e.invalid(at.Child("name"), d.Name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode")
-			}
+		e.given(at, "name", d.Name)
+		if v := p.volume(d.Name); v == nil {
+			e.add(field.NotFound(at.Child("name"), d.Name))
+		} else if v.PersistentVolumeClaim == nil && v.Ephemeral == nil {
+			e.invalid(at.Child("name"), d.Name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode")
 		}
 		if e.given(at, "devicePath", d.DevicePath) && slices.Contains(strings.Split(d.DevicePath, "/"), "..") {
 			e.invalid(at.Child("devicePath"), d.DevicePath, "can not contain backsteps ('..')")

@@ -22,7 +22,11 @@ var cronJobRules = &rules{ // never changed
 		if old != nil && sameSpec(&c.Spec, &old.Spec) {
 			return nil
 		}
-		return specWarnings(&c.Spec.JobTemplate.Spec.Template.Spec, specPath.Child("jobTemplate", "spec", "template", "spec"))
+		out := specWarnings(&c.Spec.JobTemplate.Spec.Template.Spec, specPath.Child("jobTemplate", "spec", "template", "spec"))
+		if old == nil {
+			out = append(out, nameWarnings(c.Name, podNames)...)
+		}
+		return out
 	}),
 }
 

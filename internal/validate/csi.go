@@ -35,6 +35,12 @@ func csiDriverName(e *problems, name string, at *field.Path, child string) {
 var csiDriverRules = &rules{ // never changed
 	create: rule(csiDriver),
 	update: change(csiDriverUpdate),
+	warnings: warning(func(d, _ *storagev1.CSIDriver) []string {
+		if len(d.Spec.TokenRequests) == 0 || d.Spec.ServiceAccountTokenInSecrets != nil {
+			return nil
+		}
+		return []string{"spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"}
+	}),
 }
 
 func csiDriver(e *problems, d *storagev1.CSIDriver) {

@@ -1,7 +1,10 @@
 package validate
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -20,6 +23,34 @@ var definitionRules = &rules{ // never changed
 			e.immutable(at.Child("names"), "kind", c.Spec.Names.Kind, c.Spec.Names.Kind == old.Spec.Names.Kind)
 		}
 	}),
+	warnings: warning(func(c, old *apiextensionsv1.CustomResourceDefinition) (out []string) {
+		if old != nil && sameSpec(&c.Spec, &old.Spec) {
+			return nil
+		}
+		for i := range c.Spec.Versions {
+			if s := c.Spec.Versions[i].Schema; s != nil && s.OpenAPIV3Schema != nil {
+				out = append(out, formatWarnings(s.OpenAPIV3Schema)...)
+			}
+		}
+		return out
+	}),
+	subresources: subresources{"status": same(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+		acceptedNames(e, &c.Status.AcceptedNames, statusPath.Child("acceptedNames"))
+	})},
+}
+
+// acceptedNames judges what a definition came to be called, so far.
+func acceptedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) {
+	given := func(name, value string, check func(string) []string) {
+		if value != "" {
+			e.check(at, name, value, check)
+		}
+	}
+	given("plural", n.Plural, validation.IsDNS1035Label)
+	given("singular", n.Singular, validation.IsDNS1035Label)
+	given("kind", n.Kind, mixedLabel)
+	given("listKind", n.ListKind, mixedLabel)
+	groupedNames(e, n, at)
 }
 
 func established(c *apiextensionsv1.CustomResourceDefinition) bool {
@@ -70,21 +101,11 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 		if i == 0 && v.Name != "" {
 			e.check(field.NewPath("spec"), "version", v.Name, validation.IsDNS1035Label)
 		}
-		if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
-			e.required(at.Child("schema", "openAPIV3Schema"), "")
-			continue
+		where := at
+		if len(versions) == 1 {
+			where = field.NewPath("spec") // where what holds for all was
 		}
-		if t := v.Schema.OpenAPIV3Schema.Type; t != "object" {
-			where := at.Child("schema")
-			if len(versions) == 1 {
-				where = field.NewPath("spec", "validation") // where one for all was
-			}
-			if t == "" {
-				e.required(where.Child("openAPIV3Schema", "type"), "must not be empty at the root")
-			} else {
-				e.invalid(where.Child("openAPIV3Schema", "type"), t, "must be object at the root")
-			}
-		}
+		definedVersion(e, v, where, at)
 	}
 	if !unique {
 		e.invalid(at.Child("versions"), versions, "must contain unique version names")
@@ -108,6 +129,102 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 	}
 }
 
+// definedVersion judges what a version says of its objects.
+func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, where, at *field.Path) {
+	if v.DeprecationWarning != nil {
+		deprecationWarning(e, v, at.Child("deprecationWarning"))
+	}
+	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+		e.required(at.Child("schema", "openAPIV3Schema"), "")
+	} else {
+		schema := where.Child("schema")
+		if where != at {
+			schema = where.Child("validation")
+		}
+		jsonSchema(e, v.Schema.OpenAPIV3Schema, schema.Child("openAPIV3Schema"))
+	}
+	if s := v.Subresources; s != nil && s.Scale != nil {
+		scalePaths(e, s.Scale, where.Child("subresources", "scale"))
+	}
+	columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
+	for i, f := range v.SelectableFields {
+		at := where.Child("selectableFields").Index(i)
+		if p := f.JSONPath; e.given(at, "jsonPath", p) && p[0] != '.' && p[0] != '[' {
+			first, _, _ := strings.Cut(strings.NewReplacer("[", ".", "]", ".").Replace(p), ".")
+			e.invalid(at.Child("jsonPath"), p, "is an invalid path: expected [ or . but got: "+first)
+		}
+	}
+}
+
+// The longest text that says why a version is not to be used.
+const longestDeprecation = 256
+
+func deprecationWarning(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, at *field.Path) {
+	text := *v.DeprecationWarning
+	if !v.Deprecated {
+		e.invalid(at, text, "can only be set for deprecated versions")
+		return
+	}
+	if text == "" {
+		e.invalid(at, text, "must not be an empty string")
+	}
+	if len(text) > longestDeprecation {
+		e.invalid(at, text, fmt.Sprintf("must be <= %d bytes", longestDeprecation))
+	}
+	for i, r := range text {
+		if !unicode.IsPrint(r) {
+			e.invalid(at, text, fmt.Sprintf("must only contain printable UTF-8 characters; non-printable character found at index %d", i))
+			break
+		}
+	}
+}
+
+// scalePaths judges where the replicas of custom resources are.
+func scalePaths(e *problems, s *apiextensionsv1.CustomResourceSubresourceScale, at *field.Path) {
+	below := func(name, path string, roots ...string) {
+		if !strings.HasPrefix(path, ".") {
+			e.invalid(at.Child(name), path, "must be a simple json path starting with .")
+		} else if !slices.ContainsFunc(roots, func(root string) bool { return strings.HasPrefix(path, root+".") }) {
+			e.invalid(at.Child(name), path, "should be a json path under "+strings.Join(roots, " or "))
+		}
+	}
+	if e.given(at, "specReplicasPath", s.SpecReplicasPath) {
+		below("specReplicasPath", s.SpecReplicasPath, ".spec")
+	}
+	if e.given(at, "statusReplicasPath", s.StatusReplicasPath) {
+		below("statusReplicasPath", s.StatusReplicasPath, ".status")
+	}
+	if p := s.LabelSelectorPath; p != nil && *p != "" {
+		below("labelSelectorPath", *p, ".spec", ".status")
+	}
+}
+
+// columns judges what is shown of custom resources in a table.
+func columns(e *problems, list []apiextensionsv1.CustomResourceColumnDefinition, at *field.Path) {
+	for i, c := range list {
+		at := at.Index(i)
+		e.given(at, "name", c.Name)
+		if c.Type == "" {
+			e.required(at.Child("type"), "must be one of boolean,date,integer,number,string")
+		} else {
+			amongThese(e, at.Child("type"), c.Type, "boolean", "date", "integer", "number", "string")
+		}
+		if c.Format != "" {
+			amongThese(e, at.Child("format"), c.Format, "byte", "date", "date-time", "double", "float", "int32", "int64", "password")
+		}
+		if e.given(at, "JSONPath", c.JSONPath) && c.JSONPath[0] != '.' {
+			e.invalid(at.Child("JSONPath"), c.JSONPath, "must be a simple json path starting with .")
+		}
+	}
+}
+
+// amongThese is oneOf in the words that are used of columns.
+func amongThese(e *problems, at *field.Path, value string, supported ...string) {
+	if !slices.Contains(supported, value) {
+		e.invalid(at, value, "must be one of "+strings.Join(supported, ","))
+	}
+}
+
 func definedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) {
 	e.checked(at, "plural", n.Plural, validation.IsDNS1035Label)
 	e.checked(at, "singular", n.Singular, validation.IsDNS1035Label)
@@ -116,6 +233,10 @@ func definedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames,
 	if n.Kind != "" && n.Kind == n.ListKind {
 		e.invalid(at.Child("listKind"), n.ListKind, "kind and listKind may not be the same")
 	}
+	groupedNames(e, n, at)
+}
+
+func groupedNames(e *problems, n *apiextensionsv1.CustomResourceDefinitionNames, at *field.Path) {
 	for i, s := range n.ShortNames {
 		e.texts(at.Child("shortNames").Index(i), s, validation.IsDNS1035Label(s))
 	}
@@ -139,8 +260,12 @@ func conversion(e *problems, c *apiextensionsv1.CustomResourceConversion, at *fi
 	}
 	givenOneOf(e, at, "strategy", c.Strategy, apiextensionsv1.NoneConverter, apiextensionsv1.WebhookConverter)
 	if c.Strategy != apiextensionsv1.WebhookConverter {
-		if c.Webhook != nil {
-			e.forbidden(at.Child("webhookClientConfig"), "should not be set when strategy is not set to Webhook")
+		const text = "should not be set when strategy is not set to Webhook"
+		if c.Webhook != nil && c.Webhook.ClientConfig != nil {
+			e.forbidden(at.Child("webhookClientConfig"), text)
+		}
+		if c.Webhook != nil && len(c.Webhook.ConversionReviewVersions) > 0 {
+			e.forbidden(at.Child("conversionReviewVersions"), text)
 		}
 		return
 	}

@@ -27,7 +27,7 @@ func daemonSet(e *problems, d *appsv1.DaemonSet) {
 	if s.Selector == nil {
 		e.invalid(specPath.Child("template", "metadata", "labels"), s.Template.Labels, unselected)
 	} else {
-		workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for daemonset")
+		workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for daemonset", nil)
 	}
 	alwaysRuns(e, &s.Template, "DaemonSet")
 	e.notNegative(specPath, "minReadySeconds", int64(s.MinReadySeconds))

@@ -24,7 +24,7 @@ const emptySelector = "empty selector is invalid for deployment"
 func deployment(e *problems, d *appsv1.Deployment) {
 	s := &d.Spec
 	replicas(e, s.Replicas)
-	workloadSelector(e, s.Selector, &s.Template, emptySelector)
+	workloadSelector(e, s.Selector, &s.Template, emptySelector, &badSelector)
 	alwaysRuns(e, &s.Template, "ReplicaSet")
 	deploymentStrategy(e, &s.Strategy)
 	e.notNegative(specPath, "minReadySeconds", int64(s.MinReadySeconds))

@@ -136,7 +136,7 @@ func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
 	if !slices.Contains(metricTypes, m.Type) {
 		oneOf(e, at, "type", m.Type, metricTypes...) // and told once more, as upstream does
 	}
-	present := 0
+	present, seen := 0, 0
 	for _, set := range []bool{m.Object != nil, m.Pods != nil, m.Resource != nil, m.ContainerResource != nil, m.External != nil} {
 		if set {
 			present++
@@ -145,7 +145,9 @@ func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
 	source := func(t autoscalingv2.MetricSourceType, name string, set bool, judge func(at *field.Path)) {
 		at := at.Child(name)
 		if set {
-			judge(at)
+			if seen++; seen == 1 {
+				judge(at) // others are one too many, whatever they say
+			}
 		}
 		switch {
 		case !slices.Contains(metricTypes, m.Type) || set == (t == m.Type):
@@ -165,22 +167,6 @@ func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
 			e.required(at.Child("target", "averageValue"), "must set either a target value or averageValue")
 		}
 	})
-	source(autoscalingv2.PodsMetricSourceType, "pods", m.Pods != nil, func(at *field.Path) {
-		identifier(e, &m.Pods.Metric, at.Child("metric"))
-		target(e, &m.Pods.Target, at.Child("target"))
-		if m.Pods.Target.AverageValue == nil || m.Pods.Target.AverageValue.IsZero() {
-			e.required(at.Child("target", "averageValue"), "must specify a positive target averageValue")
-		}
-	})
-	source(autoscalingv2.ResourceMetricSourceType, "resource", m.Resource != nil, func(at *field.Path) {
-		resourceTarget(e, m.Resource.Name, &m.Resource.Target, at)
-	})
-	source(autoscalingv2.ContainerResourceMetricSourceType, "containerResource", m.ContainerResource != nil, func(at *field.Path) {
-		if m.ContainerResource.Container == "" {
-			e.required(at.Child("container"), "must specify a container")
-		}
-		resourceTarget(e, m.ContainerResource.Name, &m.ContainerResource.Target, at)
-	})
 	source(autoscalingv2.ExternalMetricSourceType, "external", m.External != nil, func(at *field.Path) {
 		t := &m.External.Target
 		identifier(e, &m.External.Metric, at.Child("metric"))
@@ -191,6 +177,27 @@ func metric(e *problems, m *autoscalingv2.MetricSpec, at *field.Path) {
 		case t.Value != nil && t.AverageValue != nil:
 			e.forbidden(at.Child("target", "value"), "may not set both a target value for metric and a per-pod target")
 		}
+	})
+	source(autoscalingv2.PodsMetricSourceType, "pods", m.Pods != nil, func(at *field.Path) {
+		identifier(e, &m.Pods.Metric, at.Child("metric"))
+		target(e, &m.Pods.Target, at.Child("target"))
+		if m.Pods.Target.AverageValue == nil {
+			e.required(at.Child("target", "averageValue"), "must specify a positive target averageValue")
+		}
+	})
+	source(autoscalingv2.ResourceMetricSourceType, "resource", m.Resource != nil, func(at *field.Path) {
+		resourceTarget(e, m.Resource.Name, &m.Resource.Target, at)
+	})
+	source(autoscalingv2.ContainerResourceMetricSourceType, "containerResource", m.ContainerResource != nil, func(at *field.Path) {
+		if m.ContainerResource.Container == "" {
+			e.required(at.Child("container"), "must specify a container")
+		} else {
+			e.check(at, "container", m.ContainerResource.Container, dnsLabel)
+		}
+		if m.ContainerResource.Name != "" {
+			containerResource(e, m.ContainerResource.Name, at.Child("name"))
+		}
+		resourceTarget(e, m.ContainerResource.Name, &m.ContainerResource.Target, at)
 	})
 }
 

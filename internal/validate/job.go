@@ -33,8 +33,8 @@ var jobRules = &rules{ // never changed
 	})},
 	warnings: warning(func(j, old *batchv1.Job) []string {
 		var out []string
-		if texts := validation.IsDNS1123Label(j.Name); old == nil && j.Name != "" && len(texts) > 0 {
-			out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", texts))
+		if old == nil {
+			out = nameWarnings(j.Name, podNames)
 		}
 		var was *corev1.PodTemplateSpec
 		if old != nil {
@@ -67,20 +67,21 @@ func jobSelector(e *problems, j *batchv1.Job) {
 		e.required(specPath.Child("selector"), "")
 		return
 	}
+	selector(e, j.Spec.Selector, specPath.Child("selector"))
 	if j.Spec.ManualSelector != nil && *j.Spec.ManualSelector {
-		selector(e, j.Spec.Selector, specPath.Child("selector"))
 		return
 	}
 	uid := string(j.UID)
 	selected := func(key string) bool {
 		return j.Spec.Selector.MatchLabels[key] == uid && len(j.Spec.Selector.MatchLabels) == 1 && len(j.Spec.Selector.MatchExpressions) == 0
 	}
-	if !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
+	_, err := metav1.LabelSelectorAsSelector(j.Spec.Selector)
+	if err == nil && !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
 		e.invalid(specPath.Child("selector"), j.Spec.Selector, "`selector` not auto-generated")
 	}
 	at := specPath.Child("template", "metadata", "labels")
 	for _, l := range []struct{ key, value string }{
-		{batchv1.ControllerUidLabel, uid}, {batchv1.JobNameLabel, j.Name},
+		{batchv1.ControllerUidLabel, uid}, {batchv1.JobNameLabel, j.Name}, {"controller-uid", uid}, {"job-name", j.Name},
 	} {
 		switch value, ok := j.Spec.Template.Labels[l.key]; {
 		case !ok:
@@ -299,8 +300,7 @@ func countIndexes(text string, completions int32) (total int32, err error) {
 }
 
 func jobUpdate(e *problems, j, old *batchv1.Job) {
-	// What was accepted with other rules may go on.
-	jobSpec(e, &j.Spec, specPath)
+	job(e, j)
 	s, was := &j.Spec, &old.Spec
 	indexed := s.CompletionMode != nil && *s.CompletionMode == batchv1.IndexedCompletion
 	if !indexed {

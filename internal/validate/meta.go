@@ -63,6 +63,8 @@ func updateMeta(r *scheme.Resource, obj, old runtime.Object) field.ErrorList {
 
 func changedMeta(r *scheme.Resource, m, was metav1.Object) field.ErrorList {
 	errs := apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, path.ValidatePathSegmentName, metadata)
+	// Upstream looks at the change for all kinds and for each once more, and says it twice.
+	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m, was, metadata)...)
 	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m, was, metadata)...)
 	return append(errs, finalizers(r, m)...)
 }

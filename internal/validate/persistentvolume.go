@@ -30,7 +30,9 @@ func persistentVolume(e *problems, v *corev1.PersistentVolume) {
 		e.add(field.NotSupported(capacity, s.Capacity, []corev1.ResourceName{corev1.ResourceStorage}))
 	}
 	for n, q := range ordered(s.Capacity) {
-		resourceName(e, n, capacity.Key(string(n)))
+		if q.Sign() < 0 {
+			e.invalid(capacity.Key(string(n)), q.Value(), "must be a valid resource quantity")
+		}
 		if q.Sign() <= 0 {
 			e.invalid(capacity.Key(string(n)), q.String(), "must be greater than zero")
 		}
@@ -132,7 +134,7 @@ func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
 		set  bool
 	}{
 		{"gcePersistentDisk", s.GCEPersistentDisk != nil}, {"awsElasticBlockStore", s.AWSElasticBlockStore != nil},
-		{"glusterfs", s.Glusterfs != nil}, {"rbd", s.RBD != nil}, {"cinder", s.Cinder != nil}, {"cephfs", s.CephFS != nil},
+		{"glusterfs", s.Glusterfs != nil}, {"rbd", s.RBD != nil}, {"cinder", s.Cinder != nil}, {"cephFS", s.CephFS != nil},
 		{"flocker", s.Flocker != nil}, {"flexVolume", s.FlexVolume != nil}, {"azureFile", s.AzureFile != nil},
 		{"vsphereVolume", s.VsphereVolume != nil}, {"quobyte", s.Quobyte != nil}, {"azureDisk", s.AzureDisk != nil},
 		{"photonPersistentDisk", s.PhotonPersistentDisk != nil}, {"portworxVolume", s.PortworxVolume != nil},

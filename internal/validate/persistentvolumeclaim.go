@@ -16,6 +16,13 @@ var claimRules = &rules{ // never changed
 	subresources: subresources{
 		"status": change(claimStatus),
 	},
+	warnings: warning(func(c, _ *corev1.PersistentVolumeClaim) []string {
+		return storageWarnings(&c.Spec.Resources, specPath.Child("resources"))
+	}),
+}
+
+func storageWarnings(r *corev1.VolumeResourceRequirements, at *field.Path) []string {
+	return append(fractional(r.Limits, corev1.ResourceStorage, at.Child("limits")), fractional(r.Requests, corev1.ResourceStorage, at.Child("requests"))...)
 }
 
 var accessModes = []corev1.PersistentVolumeAccessMode{ // never changed
@@ -96,6 +103,9 @@ func claimUpdate(e *problems, c, old *corev1.PersistentVolumeClaim) {
 	}
 	size, before := s.Resources.Requests[corev1.ResourceStorage], was.Resources.Requests[corev1.ResourceStorage]
 	bound := old.Status.Phase == corev1.ClaimBound
+	if !bound && size.Cmp(before) < 0 && size.Sign() <= 0 {
+		e.forbidden(specPath.Child("resources", "requests", "storage"), "field can not be less than status.capacity")
+	}
 	if bound {
 		if size.Cmp(before) < 0 {
 			least, known := old.Status.Capacity[corev1.ResourceStorage]
@@ -107,7 +117,9 @@ func claimUpdate(e *problems, c, old *corev1.PersistentVolumeClaim) {
 			was.Resources.Requests[corev1.ResourceStorage] = size
 		}
 	}
-	was.VolumeAttributesClassName = s.VolumeAttributesClassName
+	if bound {
+		was.VolumeAttributesClassName = s.VolumeAttributesClassName
+	}
 	if !apiequality.Semantic.DeepEqual(s, was) {
 		e.forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+diff.Diff(&old.Spec, &c.Spec))
 	}
@@ -121,7 +133,7 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 		at := statusPath.Child("capacity").Key(string(n))
 		quantity(e, n, q, at)
 	}
-	for n := range c.Status.AllocatedResourceStatuses {
+	for n := range sorted(c.Status.AllocatedResourceStatuses) {
 		if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
 			e.texts(statusPath.Child("allocatedResourceStatuses").Key(string(n)), n, texts)
 		}

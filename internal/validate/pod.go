@@ -72,7 +72,7 @@ func images(e *problems, containers []corev1.Container, at *field.Path) {
 
 // podTemplate judges the template of a workload's pods.
 func podTemplate(e *problems, t *corev1.PodTemplateSpec, at *field.Path) {
-	templateMeta(e, &t.ObjectMeta, at.Child("metadata"))
+	templateMeta(e, &t.ObjectMeta, at) // as upstream names them
 	podSpec(e, &t.Spec, at.Child("spec"))
 	if len(t.Spec.EphemeralContainers) > 0 {
 		e.forbidden(at.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template")
@@ -102,6 +102,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 	if s.SecurityContext != nil {
 		podSecurity(e, s, at.Child("securityContext"))
 	}
+	hostProcesses(e, s, at)
 	hostNetwork(e, s, at)
 	if s.Affinity != nil {
 		affinity(e, s.Affinity, at.Child("affinity"))
@@ -145,7 +146,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 		givenOneOf(e, at, "preemptionPolicy", *p, corev1.PreemptLowerPriority, corev1.PreemptNever)
 	}
 	if len(s.Overhead) > 0 {
-		quantities(e, s.Overhead, at.Child("overhead"), containerResource)
+		quantities(e, s.Overhead, at.Child("overhead", "limits"), containerResource)
 	}
 	if s.OS != nil {
 		podOS(e, s, at)
@@ -292,7 +293,53 @@ func podWarnings(p, old *corev1.Pod) []string {
 	if old != nil && sameSpec(&p.Spec, &old.Spec) {
 		return nil
 	}
-	return specWarnings(&p.Spec, specPath)
+	out := specWarnings(&p.Spec, specPath)
+	if old == nil {
+		out = append(out, nameWarnings(p.Name, "the Pod's hostname")...)
+	}
+	return out
+}
+
+// nameWarnings warns of the name of a new object that is no label, of which more is made.
+func nameWarnings(name, uses string) []string {
+	if texts := dnsLabel(name); name != "" && len(texts) > 0 {
+		return []string{fmt.Sprintf("metadata.name: this is used in %s, which can result in surprising behavior; a DNS label is recommended: %v", uses, texts)}
+	}
+	return nil
+}
+
+const podNames = "Pod names and hostnames"
+
+// fractional warns of parts of bytes.
+func fractional(list corev1.ResourceList, name corev1.ResourceName, at *field.Path) []string {
+	if q, ok := list[name]; ok && !q.IsZero() && q.MilliValue()%1000 != 0 {
+		return []string{fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", at.Key(string(name)), q.String())}
+	}
+	return nil
+}
+
+// affinityWarnings warns of terms that are about no pod.
+func affinityWarnings(a *corev1.Affinity, at *field.Path) (out []string) {
+	see := func(t *corev1.PodAffinityTerm, at *field.Path) {
+		if t.LabelSelector == nil {
+			out = append(out, at.Child("labelSelector").String()+": a null labelSelector results in matching no pod")
+		}
+	}
+	all := func(must []corev1.PodAffinityTerm, should []corev1.WeightedPodAffinityTerm, at *field.Path) {
+		for i := range must {
+			see(&must[i], at.Child(mustHold).Index(i))
+		}
+		for i := range should {
+			see(&should[i].PodAffinityTerm, at.Child(shouldHold).Index(i).Child("podAffinityTerm"))
+		}
+	}
+	if p := a.PodAffinity; p != nil {
+		all(p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution, at.Child("podAffinity"))
+	}
+	if p := a.PodAntiAffinity; p != nil {
+		all(p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution, at.Child("podAntiAffinity"))
+	}
+	return out
 }
 
 // The labels of nodes that have newer names.
@@ -327,17 +374,22 @@ func specWarnings(s *corev1.PodSpec, at *field.Path) []string {
 		if len(validation.IsValidIPForLegacyField(at, ip, false, nil)) == 0 {
 			out = append(out, validation.GetWarningsForIP(at, ip)...)
 		}
+		if slices.ContainsFunc(s.HostAliases[:i], func(o corev1.HostAlias) bool { return o.IP == ip }) {
+			warn(at, "duplicate ip %q", ip)
+		}
 	}
 	for i, secret := range s.ImagePullSecrets {
+		at := at.Child("imagePullSecrets").Index(i).Child("name")
 		if secret.Name == "" {
-			warn(at.Child("imagePullSecrets").Index(i), "invalid empty name %q", secret.Name)
+			warn(at, "invalid empty name %q", secret.Name)
 		}
-		for j := range s.ImagePullSecrets[:i] {
-			if secret.Name != "" && s.ImagePullSecrets[j].Name == secret.Name {
-				warn(at.Child("imagePullSecrets").Index(i).Child("name"), "duplicate name %q", secret.Name)
-				break
-			}
+		if slices.Contains(s.ImagePullSecrets[:i], secret) {
+			warn(at, "duplicate name %q", secret.Name)
 		}
+	}
+	out = append(out, fractional(s.Overhead, corev1.ResourceMemory, at.Child("overhead"))...)
+	if s.Affinity != nil {
+		out = append(out, affinityWarnings(s.Affinity, at.Child("affinity"))...)
 	}
 	if g := s.TerminationGracePeriodSeconds; g != nil && *g < 0 {
 		warn(at.Child("terminationGracePeriodSeconds"), "must be >= 0; negative values are invalid and will be treated as 1")
@@ -363,6 +415,10 @@ func containerWarnings(c *corev1.Container, at *field.Path, list string, i int) 
 		}
 	}
 	for j, p := range c.Ports {
+		if p.HostIP != "" && p.HostPort == 0 {
+			at := at.Child(list).Index(i).Child("ports").Index(j)
+			out = append(out, fmt.Sprintf("%s: hostIP set without hostPort: %+v", at, p))
+		}
 		for k := range c.Ports[:j] {
 			if o := c.Ports[k]; o.ContainerPort == p.ContainerPort && o.Protocol == p.Protocol && o.HostPort == p.HostPort && o.HostIP == p.HostIP {
 				ports := at.Child(list).Index(i).Child("ports")
@@ -375,10 +431,7 @@ func containerWarnings(c *corev1.Container, at *field.Path, list string, i int) 
 		name string
 		list corev1.ResourceList
 	}{{"limits", c.Resources.Limits}, {"requests", c.Resources.Requests}} {
-		if m, ok := r.list[corev1.ResourceMemory]; ok && !m.IsZero() && m.MilliValue()%1000 != 0 {
-			at := at.Child(list).Index(i).Child("resources", r.name).Key("memory")
-			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", at, m.String()))
-		}
+		out = append(out, fractional(r.list, corev1.ResourceMemory, at.Child(list).Index(i).Child("resources", r.name))...)
 	}
 	return out
 }

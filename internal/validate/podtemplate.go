@@ -8,6 +8,12 @@ import (
 var podTemplateRules = &rules{ // never changed
 	create: rule(podTemplateObject),
 	update: same(podTemplateObject),
+	warnings: warning(func(t, old *corev1.PodTemplate) []string {
+		if old != nil && sameSpec(&t.Template.Spec, &old.Template.Spec) {
+			return nil
+		}
+		return specWarnings(&t.Template.Spec, field.NewPath("template", "spec"))
+	}),
 }
 
 func podTemplateObject(e *problems, t *corev1.PodTemplate) {

@@ -154,6 +154,37 @@ func podStatusUpdate(e *problems, p, old *corev1.Pod) {
 		e.immutable(statusPath, "qosClass", s.QOSClass, s.QOSClass == old.Status.QOSClass)
 	}
 	podIPs(e, s)
+	claimStatuses(e, p)
+}
+
+// claimStatuses judges what became of the claims that a pod names.
+func claimStatuses(e *problems, p *corev1.Pod) {
+	for i, c := range p.Status.ResourceClaimStatuses {
+		at := statusPath.Child("resourceClaimStatuses").Index(i)
+		if !slices.ContainsFunc(p.Spec.ResourceClaims, func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
+			e.invalid(at.Child("name"), c.Name, "must match the name of an entry in `spec.resourceClaims`")
+		}
+		if n := c.ResourceClaimName; n != nil {
+			e.check(at, "resourceClaimName", *n, dnsSubdomain)
+		}
+	}
+	x := p.Status.ExtendedResourceClaimStatus
+	if x == nil {
+		return
+	}
+	at := statusPath.Child("extendedResourceClaimStatus")
+	if len(x.RequestMappings) == 0 {
+		e.required(at.Child("requestMappings"), "at least one request mapping is required")
+	}
+	e.checked(at, "resourceClaimName", x.ResourceClaimName, dnsSubdomain)
+	for i, m := range x.RequestMappings {
+		is := func(o corev1.Container) bool { return o.Name == m.ContainerName }
+		if !slices.ContainsFunc(p.Spec.InitContainers, is) && !slices.ContainsFunc(p.Spec.Containers, is) {
+			e.invalid(at.Child("requestMappings").Index(i).Child("containerName"), m.ContainerName,
+				"must match the name of an entry in spec.initContainers.name or spec.containers.name")
+		}
+		e.check(at, "requestName", m.RequestName, dnsLabel)
+	}
 }
 
 // ended checks that what ended for good does not run again.

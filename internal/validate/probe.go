@@ -57,9 +57,6 @@ func lifecycle(e *problems, p *pod, l *corev1.Lifecycle, at *field.Path) {
 	if l.PreStop != nil {
 		handler(e, p, l.PreStop, nil, at.Child("preStop"))
 	}
-	if l.StopSignal != nil && p.OS == nil {
-		e.forbidden(at.Child("stopSignal"), "may not be set for containers with empty `spec.os.name`")
-	}
 }
 
 func handler(e *problems, p *pod, h *corev1.LifecycleHandler, g *corev1.GRPCAction, at *field.Path) {

@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"iter"
+	"maps"
 	"slices"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
@@ -94,3 +96,15 @@ func (e *problems) immutable(parent *field.Path, name string, value any, equal b
 func dnsSubdomain(name string) []string { return validation.IsDNS1123Subdomain(name) }
 
 func dnsLabel(name string) []string { return validation.IsDNS1123Label(name) }
+
+// sorted iterates over a map by its keys, so that errors come in the same order
+// each time.
+func sorted[K ~string, V any](m map[K]V) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
+}

@@ -16,6 +16,18 @@ var replicationControllerRules = &rules{ // never changed
 			AvailableReplicas: s.AvailableReplicas, ObservedGeneration: s.ObservedGeneration,
 		})
 	})},
+	warnings: warning(func(r, old *corev1.ReplicationController) (out []string) {
+		var was *corev1.PodTemplateSpec
+		if old != nil {
+			was = old.Spec.Template
+		} else {
+			out = nameWarnings(r.Name, podNames)
+		}
+		if r.Spec.Template != nil {
+			out = append(out, templateWarnings(r.Spec.Template, was)...)
+		}
+		return out
+	}),
 }
 
 func replicationController(e *problems, r *corev1.ReplicationController) {

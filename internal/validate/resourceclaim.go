@@ -37,14 +37,35 @@ var (
 		})},
 	}
 	resourceClaimTemplateRules = &rules{ // never changed
-		create: rule(func(e *problems, t *resourcev1.ResourceClaimTemplate) {
-			deviceClaim(e, &t.Spec.Spec, field.NewPath("spec", "spec"))
-		}),
+		create: rule(claimTemplate),
 		update: change(func(e *problems, t, old *resourcev1.ResourceClaimTemplate) {
+			claimTemplate(e, t)
 			e.immutable(nil, "spec", t.Spec, sameSpec(t.Spec, old.Spec))
 		}),
 	}
 )
+
+// claimTemplate judges what claims are made of. Of their metadata there are
+// labels and annotations alone to be said.
+func claimTemplate(e *problems, t *resourcev1.ResourceClaimTemplate) {
+	m, at := &t.Spec.ObjectMeta, specPath.Child("metadata")
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"name", m.Name != ""}, {"generateName", m.GenerateName != ""}, {"namespace", m.Namespace != ""}, {"selfLink", m.SelfLink != ""},
+		{"uid", m.UID != ""}, {"resourceVersion", m.ResourceVersion != ""}, {"generation", m.Generation != 0},
+		{"creationTimestamp", !m.CreationTimestamp.IsZero()}, {"deletionTimestamp", m.DeletionTimestamp != nil},
+		{"deletionGracePeriodSeconds", m.DeletionGracePeriodSeconds != nil}, {"ownerReferences", len(m.OwnerReferences) > 0},
+		{"finalizers", len(m.Finalizers) > 0}, {"managedFields", len(m.ManagedFields) > 0},
+	} {
+		if f.set {
+			e.forbidden(at.Child(f.name), "cannot be set")
+		}
+	}
+	templateMeta(e, m, at)
+	deviceClaim(e, &t.Spec.Spec, specPath.Child("spec"))
+}
 
 func deviceClass(e *problems, c *resourcev1.DeviceClass) {
 	at := field.NewPath("spec")

@@ -62,8 +62,8 @@ func quota(e *problems, q *corev1.ResourceQuota) {
 		}
 		scopeHolds(e, r.ScopeName, s.Hard, at, s.ScopeSelector)
 		switch r.ScopeName {
-		case corev1.ResourceQuotaScopePriorityClass, corev1.ResourceQuotaScopeVolumeAttributesClass:
-		default:
+		case corev1.ResourceQuotaScopeTerminating, corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeBestEffort,
+			corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopeCrossNamespacePodAffinity:
 			if r.Operator != corev1.ScopeSelectorOpExists {
 				e.invalid(at.Child("operator"), r.Operator, "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity")
 			}
@@ -130,10 +130,10 @@ func conflicting(e *problems, scopes []corev1.ResourceQuotaScope, at *field.Path
 func quotaResource(e *problems, name corev1.ResourceName, at *field.Path) {
 	if texts := validation.IsQualifiedName(string(name)); len(texts) > 0 {
 		e.texts(at, name, texts)
-		return
+	} else if !strings.Contains(string(name), "/") && !isStandardResource(name) {
+		e.invalid(at, name, "must be a standard resource type or fully qualified")
 	}
 	if !strings.Contains(string(name), "/") && !isQuotaResource(name) {
-		e.invalid(at, name, "must be a standard resource type or fully qualified")
 		e.invalid(at, name, "must be a standard resource for quota")
 	}
 }

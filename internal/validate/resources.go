@@ -131,8 +131,13 @@ func requirements(e *problems, p *pod, r *corev1.ResourceRequirements, at *field
 	if len(r.Limits)+len(r.Requests)+len(r.Claims) == 0 {
 		return
 	}
+	requirementsOf(e, p, r, at, containerResource)
+}
+
+// requirementsOf judges what a container or a whole pod asks for, whose resources name knows.
+func requirementsOf(e *problems, p *pod, r *corev1.ResourceRequirements, at *field.Path, name func(*problems, corev1.ResourceName, *field.Path)) {
 	limits, requests := at.Child("limits"), at.Child("requests")
-	quantities(e, r.Limits, limits, containerResource)
+	quantities(e, r.Limits, limits, name)
 	huge, divisible := false, false
 	see := func(list corev1.ResourceList) {
 		for n := range list {
@@ -144,7 +149,7 @@ func requirements(e *problems, p *pod, r *corev1.ResourceRequirements, at *field
 	see(r.Requests)
 	for n, q := range ordered(r.Requests) {
 		key := requests.Key(string(n))
-		containerResource(e, n, key)
+		name(e, n, key)
 		quantity(e, n, q, key)
 		limit, limited := r.Limits[n]
 		strict := isHugePages(n) || isExtended(n)
@@ -162,7 +167,8 @@ func requirements(e *problems, p *pod, r *corev1.ResourceRequirements, at *field
 	}
 	for i, c := range r.Claims {
 		at := at.Child("claims").Index(i)
-		if !e.given(at, "name", c.Name) {
+		if c.Name == "" {
+			e.required(at, "")
 			continue
 		}
 		if slices.ContainsFunc(r.Claims[:i], func(o corev1.ResourceClaim) bool {
@@ -178,41 +184,48 @@ func requirements(e *problems, p *pod, r *corev1.ResourceRequirements, at *field
 	}
 }
 
+// podLevelResource judges the name of what a whole pod asks for.
+func podLevelResource(e *problems, n corev1.ResourceName, at *field.Path) {
+	before := len(e.list)
+	resourceName(e, n, at)
+	if len(e.list) == before && !resourcehelper.IsSupportedPodLevelResource(n) {
+		e.add(field.NotSupported(at, n, []string{string(corev1.ResourceCPU), hugePages, string(corev1.ResourceMemory)}))
+	}
+}
+
 // podResources judges what a whole pod asks for (KEP-2837).
 func podResources(e *problems, s *corev1.PodSpec, at *field.Path) {
-	name := func(e *problems, n corev1.ResourceName, at *field.Path) {
-		if !resourcehelper.IsSupportedPodLevelResource(n) {
-			e.add(field.NotSupported(at, n, []string{string(corev1.ResourceCPU), hugePages, string(corev1.ResourceMemory)}))
-		}
-	}
 	r := s.Resources
-	limits, requests := at.Child("limits"), at.Child("requests")
-	quantities(e, r.Limits, limits, name)
-	quantities(e, r.Requests, requests, name)
-	for n, q := range ordered(r.Requests) {
-		if limit, ok := r.Limits[n]; ok && q.Cmp(limit) > 0 {
-			e.invalid(requests, q.String(), "must be less than or equal to "+string(n)+" limit of "+limit.String())
-		}
+	if r.Claims != nil {
+		e.forbidden(at.Child("claims"), "claims may not be set for Resources at pod-level")
 	}
-	if len(r.Claims) > 0 {
-		e.forbidden(at.Child("claims"), "claims cannot be set for Resources at pod-level")
-	}
+	requirementsOf(e, &pod{PodSpec: s}, r, at, podLevelResource)
 	opts := resourcehelper.PodResourcesOptions{SkipPodLevelResources: true, ExcludeOverhead: true}
 	p := corev1.Pod{Spec: *s}
 	if len(r.Requests) > 0 {
 		for n, sum := range ordered(resourcehelper.AggregateContainerRequests(&p, opts)) {
 			if q, ok := r.Requests[n]; ok && sum.Cmp(q) > 0 {
-				e.invalid(requests.Key(string(n)), q.String(), "must be greater than or equal to aggregate container requests of "+sum.String())
+				e.invalid(at.Child("requests").Key(string(n)), q.String(), "must be greater than or equal to aggregate container requests of "+sum.String())
 			}
 		}
 	}
-	eachContainer(s, at, func(c *corev1.Container, _ *field.Path) {
+	eachContainer(s, at, func(c *corev1.Container, at *field.Path) {
 		for n, l := range ordered(c.Resources.Limits) {
 			if q, ok := r.Limits[n]; ok && l.Cmp(q) > 0 {
-				e.invalid(limits.Key(string(n)), q.String(), "must be greater than or equal to container limit of "+l.String())
+				e.invalid(at.Key(string(n)).Child("limits"), l.String(), "must be less than or equal to pod limits of "+q.String())
 			}
 		}
 	})
+}
+
+// among is givenOneOf of a value that is told of where it is found.
+func among[T ~string](e *problems, at *field.Path, value T, supported ...T) {
+	switch {
+	case value == "":
+		e.required(at, "")
+	case !slices.Contains(supported, value):
+		e.add(field.NotSupported(at, value, supported))
+	}
 }
 
 func emptyClaims(p *pod) string {
@@ -226,11 +239,9 @@ func resizePolicy(e *problems, p *pod, policies []corev1.ContainerResizePolicy, 
 	list := at
 	for i, r := range policies {
 		at := at.Index(i)
-		givenOneOf(e, at, "resourceName", r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
-		supported := []corev1.ResourceResizeRestartPolicy{corev1.NotRequired, corev1.RestartContainer}
-		if !slices.Contains(supported, r.RestartPolicy) {
-			e.add(field.NotSupported(list, r.RestartPolicy, supported))
-		}
+		// Upstream says both of the list.
+		among(e, list, r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
+		among(e, list, r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)
 		if p.RestartPolicy == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired {
 			e.invalid(at.Child("restartPolicy"), r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -65,13 +66,36 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 	if s.NodeName != nil {
 		e.check(at, "nodeName", *s.NodeName, dnsSubdomain)
 	}
-	if n := len(s.Devices); n > resourcev1.ResourceSliceMaxDevices {
-		e.add(field.TooMany(at.Child("devices"), n, resourcev1.ResourceSliceMaxDevices))
+	if s.NodeSelector != nil {
+		oneNodeTerm(e, s.NodeSelector, at.Child("nodeSelector"))
+	}
+	if len(s.Devices) > 0 && len(s.SharedCounters) > 0 {
+		e.invalid(at, "", "only one of `sharedCounters` or `devices` is allowed")
+	}
+	sliceDevices(e, s, at.Child("devices"))
+	counterSets(e, s.SharedCounters, at.Child("sharedCounters"))
+}
+
+// oneNodeTerm judges a selector of nodes that has just one term.
+func oneNodeTerm(e *problems, s *corev1.NodeSelector, at *field.Path) {
+	nodeSelector(e, s, at)
+	if len(s.NodeSelectorTerms) != 1 {
+		e.invalid(at.Child("nodeSelectorTerms"), s.NodeSelectorTerms, "must have exactly one node selector term")
+	}
+}
+
+func sliceDevices(e *problems, s *resourcev1.ResourceSliceSpec, at *field.Path) {
+	most := resourcev1.ResourceSliceMaxDevices
+	if slices.ContainsFunc(s.Devices, func(d resourcev1.Device) bool { return len(d.Taints)+len(d.ConsumesCounters) > 0 }) {
+		most = resourcev1.ResourceSliceMaxDevicesWithAdvancedFeatures
+	}
+	if n := len(s.Devices); n > most {
+		e.add(field.TooMany(at, n, most))
 	}
 	names := map[string]bool{}
 	for i := range s.Devices {
-		d, at := &s.Devices[i], at.Child("devices").Index(i)
-		device(e, d, at)
+		d, at := &s.Devices[i], at.Index(i)
+		device(e, d, s.PerDeviceNodeSelection, at)
 		if names[d.Name] {
 			e.add(field.Duplicate(at, d.Name))
 		}
@@ -79,24 +103,85 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 	}
 }
 
-func device(e *problems, d *resourcev1.Device, at *field.Path) {
+func counterSets(e *problems, sets []resourcev1.CounterSet, at *field.Path) {
+	if n := len(sets); n > resourcev1.ResourceSliceMaxCounterSets {
+		e.add(field.TooMany(at, n, resourcev1.ResourceSliceMaxCounterSets))
+	}
+	for i := range sets {
+		s, at := &sets[i], at.Index(i)
+		e.checked(at, "name", s.Name, dnsLabel)
+		if slices.ContainsFunc(sets[:i], func(o resourcev1.CounterSet) bool { return o.Name == s.Name }) {
+			e.add(field.Duplicate(at.Child("name"), s.Name))
+		}
+		counters(e, s.Counters, at.Child("counters"), resourcev1.ResourceSliceMaxCountersPerCounterSet)
+	}
+}
+
+func counters(e *problems, m map[string]resourcev1.Counter, at *field.Path, most int) {
+	if len(m) == 0 {
+		e.required(at, "")
+	}
+	if n := len(m); n > most {
+		e.add(field.TooMany(at, n, most))
+	}
+	for name := range sorted(m) {
+		e.texts(at, name, dnsLabel(name))
+	}
+}
+
+func device(e *problems, d *resourcev1.Device, perDevice *bool, at *field.Path) {
 	e.texts(at.Child("name"), d.Name, dnsLabel(d.Name))
 	if n := len(d.Attributes) + len(d.Capacity); n > resourcev1.ResourceSliceMaxAttributesAndCapacitiesPerDevice {
 		e.invalid(at, n, fmt.Sprintf("the total number of attributes and capacities must not exceed %d", resourcev1.ResourceSliceMaxAttributesAndCapacitiesPerDevice))
 	}
-	for name, a := range d.Attributes {
+	for name, a := range sorted(d.Attributes) {
 		at := at.Child("attributes")
 		qualified(e, string(name), at)
 		attribute(e, &a, at.Key(string(name)))
 	}
-	for name := range d.Capacity {
+	for name := range sorted(d.Capacity) {
 		qualified(e, string(name), at.Child("capacity"))
 	}
-	if n := len(d.Taints); n > resourcev1.DeviceTaintsMaxLength {
-		e.add(field.TooMany(at.Child("taints"), n, resourcev1.DeviceTaintsMaxLength))
+	deviceTaints(e, d.Taints, at.Child("taints"))
+	consumed(e, d.ConsumesCounters, at.Child("consumesCounters"))
+	bindingPair(e, d, at)
+	deviceNodes(e, d, perDevice != nil && *perDevice, at)
+	for _, c := range []struct {
+		name string
+		list []string
+		most int
+	}{
+		{"bindingConditions", d.BindingConditions, resourcev1.BindingConditionsMaxSize},
+		{"bindingFailureConditions", d.BindingFailureConditions, resourcev1.BindingFailureConditionsMaxSize},
+	} {
+		at := at.Child(c.name)
+		if n := len(c.list); n > c.most {
+			e.add(field.TooMany(at, n, c.most))
+		}
+		for i, t := range c.list {
+			if len(c.list) <= c.most {
+				e.texts(at.Index(i), t, validation.IsQualifiedName(t))
+			}
+			if slices.Contains(c.list[:i], t) {
+				e.add(field.Duplicate(at.Index(i), t))
+			}
+		}
 	}
-	for i, t := range d.Taints {
-		at := at.Child("taints").Index(i)
+}
+
+// bindingPair checks that what is waited for comes with what ends the waiting.
+func bindingPair(e *problems, d *resourcev1.Device, at *field.Path) {
+	if len(d.BindingConditions) > 0 && len(d.BindingFailureConditions) == 0 {
+		e.invalid(at.Child("bindingFailureConditions"), nil, "bindingFailureConditions are required to use bindingConditions")
+	}
+}
+
+func deviceTaints(e *problems, taints []resourcev1.DeviceTaint, at *field.Path) {
+	if n := len(taints); n > resourcev1.DeviceTaintsMaxLength {
+		e.add(field.TooMany(at, n, resourcev1.DeviceTaintsMaxLength))
+	}
+	for i, t := range taints {
+		at := at.Index(i)
 		e.all(labelName(t.Key, at.Child("key")))
 		e.texts(at.Child("value"), t.Value, validation.IsValidLabelValue(t.Value))
 		if t.Effect == "" {
@@ -104,6 +189,56 @@ func device(e *problems, d *resourcev1.Device, at *field.Path) {
 		} else if !slices.Contains(deviceTaintEffects, t.Effect) {
 			oneOf(e, at, "effect", t.Effect, deviceTaintEffects...)
 		}
+	}
+}
+
+func consumed(e *problems, list []resourcev1.DeviceCounterConsumption, at *field.Path) {
+	if n := len(list); n > resourcev1.ResourceSliceMaxDeviceCounterConsumptionsPerDevice {
+		e.add(field.TooMany(at, n, resourcev1.ResourceSliceMaxDeviceCounterConsumptionsPerDevice))
+		return
+	}
+	for i := range list {
+		c, at := &list[i], at.Index(i)
+		e.checked(at, "counterSet", c.CounterSet, dnsLabel)
+		if slices.ContainsFunc(list[:i], func(o resourcev1.DeviceCounterConsumption) bool { return o.CounterSet == c.CounterSet }) {
+			e.add(field.Duplicate(at.Child("counterSet"), c.CounterSet))
+		}
+		counters(e, c.Counters, at.Child("counters"), resourcev1.ResourceSliceMaxCountersPerDeviceCounterConsumption)
+	}
+}
+
+// deviceNodes judges where a device is, which the device says itself only where
+// its slice says that each does.
+func deviceNodes(e *problems, d *resourcev1.Device, perDevice bool, at *field.Path) {
+	var set []string
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"nodeName", d.NodeName != nil}, {"nodeSelector", d.NodeSelector != nil}, {"allNodes", d.AllNodes != nil}} {
+		if !f.set {
+			continue
+		}
+		set = append(set, "`"+f.name+"`")
+	}
+	if !perDevice && len(set) > 0 {
+		e.invalid(at, nil, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec")
+	}
+	if d.NodeName != nil {
+		e.check(at, "nodeName", *d.NodeName, dnsSubdomain)
+	}
+	if d.NodeSelector != nil {
+		oneNodeTerm(e, d.NodeSelector, at.Child("nodeSelector"))
+	}
+	if !perDevice {
+		return
+	}
+	const exactly = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec"
+	switch len(set) {
+	case 0:
+		e.required(at, exactly)
+	case 1:
+	default:
+		e.invalid(at, "{"+strings.Join(set, ", ")+"}", exactly)
 	}
 }
 

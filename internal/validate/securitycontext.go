@@ -32,7 +32,8 @@ func podSecurity(e *problems, s *corev1.PodSpec, at *field.Path) {
 		e.texts(at.Child("supplementalGroups").Index(i), g, validation.IsValidGroupID(g))
 	}
 	optionalOneOf(e, at, "fsGroupChangePolicy", c.FSGroupChangePolicy, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)
-	optionalOneOf(e, at, "seLinuxChangePolicy", c.SELinuxChangePolicy, corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)
+	// MountOption is for when SELinux labels are mounted by default.
+	optionalOneOf(e, at, "seLinuxChangePolicy", c.SELinuxChangePolicy, corev1.SELinuxChangePolicyRecursive)
 	optionalOneOf(e, at, "supplementalGroupsPolicy", c.SupplementalGroupsPolicy,
 		corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)
 	seccomp(e, c.SeccompProfile, at.Child("seccompProfile"))
@@ -78,13 +79,16 @@ func seccomp(e *problems, p *corev1.SeccompProfile, at *field.Path) {
 	}
 	if p.Type == "" {
 		e.required(at.Child("type"), "type is required when seccompProfile is set")
-		return
+	} else {
+		oneOf(e, at, "type", p.Type, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
 	}
-	oneOf(e, at, "type", p.Type, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
 	switch l := p.LocalhostProfile; {
 	case p.Type != corev1.SeccompProfileTypeLocalhost:
 		if l != nil {
-			e.invalid(at.Child("localhostProfile"), *l, "can only be set when seccomp type is Localhost")
+			e.invalid(at.Child("localhostProfile"), struct {
+				Type             corev1.SeccompProfileType
+				LocalhostProfile *string
+			}{p.Type, l}, "can only be set when seccomp type is Localhost")
 		}
 	case l == nil:
 		e.required(at.Child("localhostProfile"), "must be set when seccomp type is Localhost")
@@ -142,6 +146,36 @@ func windowsOptions(e *problems, o *corev1.WindowsSecurityContextOptions, at *fi
 	}
 	if u := o.RunAsUserName; u != nil && *u == "" {
 		e.invalid(at.Child("runAsUserName"), *u, "runAsUserName cannot be an empty string")
+	}
+}
+
+// hostProcesses checks that all of a pod's containers are processes of a Windows
+// host if one is, and that they have the host's network.
+func hostProcesses(e *problems, s *corev1.PodSpec, at *field.Path) {
+	var pods *bool
+	if c := s.SecurityContext; c != nil && c.WindowsOptions != nil {
+		pods = c.WindowsOptions.HostProcess
+	}
+	one, all := false, true
+	eachContainer(s, at, func(c *corev1.Container, at *field.Path) {
+		is := pods
+		if sc := c.SecurityContext; sc != nil && sc.WindowsOptions != nil && sc.WindowsOptions.HostProcess != nil {
+			is = sc.WindowsOptions.HostProcess
+			if pods != nil && *pods != *is {
+				e.invalid(at.Child("securityContext", "windowsOptions", "hostProcess"), *is, fmt.Sprintf("pod hostProcess value must be identical if both are specified, was %v", *pods))
+			}
+		}
+		one = one || is != nil && *is
+		all = all && is != nil && *is
+	})
+	if !one {
+		return
+	}
+	if !all {
+		e.invalid(at, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers")
+	}
+	if !s.HostNetwork {
+		e.invalid(at.Child("hostNetwork"), s.HostNetwork, "hostNetwork must be true if pod contains any hostProcess containers")
 	}
 }
 

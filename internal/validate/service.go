@@ -337,11 +337,24 @@ func serviceStatus(e *problems, s *corev1.Service) {
 
 func serviceWarnings(s, old *corev1.Service) []string {
 	var out []string
-	if s.Spec.ExternalIPs != nil && s.Spec.Type == corev1.ServiceTypeExternalName {
+	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP == corev1.ClusterIPNone {
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{
+			{"externalIPs", len(s.Spec.ExternalIPs) > 0}, {"loadBalancerIP", s.Spec.LoadBalancerIP != ""},
+			{"SessionAffinity", s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP},
+		} {
+			if f.set {
+				out = append(out, "spec."+f.name+" is ignored for headless services")
+			}
+		}
+	}
+	if len(s.Spec.ExternalIPs) > 0 && s.Spec.Type == corev1.ServiceTypeExternalName {
 		out = append(out, fmt.Sprintf("spec.externalIPs is ignored when spec.type is %q", s.Spec.Type))
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ExternalName != "" {
-		out = append(out, fmt.Sprintf("spec.externalName is ignored when spec.type is %q", s.Spec.Type))
+		out = append(out, fmt.Sprintf("spec.externalName is ignored when spec.type is not %q", corev1.ServiceTypeExternalName))
 	}
 	if d := s.Spec.TrafficDistribution; d != nil && *d == corev1.ServiceTrafficDistributionPreferClose && old == nil {
 		out = append(out, fmt.Sprintf("spec.trafficDistribution: %q is deprecated; use %q instead",

@@ -21,7 +21,15 @@ var statefulSetRules = &rules{ // never changed
 		if old != nil {
 			was = &old.Spec.Template
 		}
-		return templateWarnings(&t.Spec.Template, was)
+		out := templateWarnings(&t.Spec.Template, was)
+		for i := range t.Spec.VolumeClaimTemplates {
+			r, at := &t.Spec.VolumeClaimTemplates[i].Spec.Resources, specPath.Child("volumeClaimTemplates").Index(i).Child("resources")
+			out = append(out, storageWarnings(r, at)...)
+		}
+		if n := t.Spec.RevisionHistoryLimit; n != nil && *n < 0 {
+			out = append(out, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
+		}
+		return out
 	}),
 }
 
@@ -46,7 +54,7 @@ func statefulSet(e *problems, t *appsv1.StatefulSet) {
 	if s.Ordinals != nil {
 		e.notNegative(specPath.Child("ordinals"), "start", int64(s.Ordinals.Start))
 	}
-	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset")
+	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset", new(string))
 	for i := range s.VolumeClaimTemplates {
 		claimSpec(e, &s.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))
 	}

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -62,10 +63,12 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 		descending(e, s.GitRepo.Directory, at, "directory")
 	}
 	if first("gcePersistentDisk", s.GCEPersistentDisk != nil) {
-		e.given(at.Child("gcePersistentDisk"), "pdName", s.GCEPersistentDisk.PDName)
+		gceDisk(e, s.GCEPersistentDisk, at.Child("persistentDisk"))
 	}
 	if first("awsElasticBlockStore", s.AWSElasticBlockStore != nil) {
-		e.given(at.Child("awsElasticBlockStore"), "volumeID", s.AWSElasticBlockStore.VolumeID)
+		at := at.Child("awsElasticBlockStore")
+		e.given(at, "volumeID", s.AWSElasticBlockStore.VolumeID)
+		diskPartition(e, s.AWSElasticBlockStore.Partition, at)
 	}
 	if first("secret", s.Secret != nil) {
 		at := at.Child("secret")
@@ -77,12 +80,9 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 		nfs(e, s.NFS, at.Child("nfs"))
 	}
 	if first("iscsi", s.ISCSI != nil) {
-		at := at.Child("iscsi")
-		e.given(at, "targetPortal", s.ISCSI.TargetPortal)
-		e.given(at, "iqn", s.ISCSI.IQN)
-		if s.ISCSI.Lun < 0 || s.ISCSI.Lun > 255 {
-			e.invalid(at.Child("lun"), s.ISCSI.Lun, validation.InclusiveRangeError(0, 255))
-		}
+		c := s.ISCSI
+		secret := (c.DiscoveryCHAPAuth || c.SessionCHAPAuth) && c.SecretRef == nil
+		iscsi(e, c.TargetPortal, c.IQN, c.Lun, c.InitiatorName, secret, at.Child("iscsi"))
 	}
 	if first("glusterfs", s.Glusterfs != nil) {
 		e.given(at.Child("glusterfs"), "endpoints", s.Glusterfs.EndpointsName)
@@ -103,22 +103,19 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 	if first("cinder", s.Cinder != nil) {
 		e.given(at.Child("cinder"), "volumeID", s.Cinder.VolumeID)
 	}
-	if first("cephfs", s.CephFS != nil) && len(s.CephFS.Monitors) == 0 {
+	if first("cephFS", s.CephFS != nil) && len(s.CephFS.Monitors) == 0 {
 		e.required(at.Child("cephfs", "monitors"), "")
 	}
 	if first("quobyte", s.Quobyte != nil) {
-		e.given(at.Child("quobyte"), "registry", s.Quobyte.Registry)
-		e.given(at.Child("quobyte"), "volume", s.Quobyte.Volume)
+		quobyte(e, s.Quobyte, at.Child("quobyte"))
 	}
-	if first("downwardAPI", s.DownwardAPI != nil) {
+	if first("downwarAPI", s.DownwardAPI != nil) { // as upstream spells it
 		at := at.Child("downwardAPI")
 		mode(e, s.DownwardAPI.DefaultMode, at, "defaultMode")
 		downwardFiles(e, s.DownwardAPI.Items, at)
 	}
 	if first("fc", s.FC != nil) {
-		if len(s.FC.TargetWWNs) < 1 && len(s.FC.WWIDs) < 1 {
-			e.required(at.Child("fc", "targetWWNs"), "must specify either targetWWNs or wwids, but not both")
-		}
+		fibreChannel(e, s.FC, at.Child("fc"))
 	}
 	if first("flexVolume", s.FlexVolume != nil) {
 		e.given(at.Child("flexVolume"), "driver", s.FlexVolume.Driver)
@@ -143,8 +140,7 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 		e.given(at.Child("portworxVolume"), "volumeID", s.PortworxVolume.VolumeID)
 	}
 	if first("azureDisk", s.AzureDisk != nil) {
-		e.given(at.Child("azureDisk"), "diskName", s.AzureDisk.DiskName)
-		e.given(at.Child("azureDisk"), "diskURI", s.AzureDisk.DataDiskURI)
+		azureDisk(e, s.AzureDisk, at.Child("azureDisk"))
 	}
 	if first("storageos", s.StorageOS != nil) {
 		e.checked(at.Child("storageos"), "volumeName", s.StorageOS.VolumeName, dnsLabel)
@@ -179,6 +175,90 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 	}
 	if n == 0 {
 		e.required(at, "must specify a volume type")
+	}
+}
+
+func gceDisk(e *problems, d *corev1.GCEPersistentDiskVolumeSource, at *field.Path) {
+	e.given(at, "pdName", d.PDName)
+	diskPartition(e, d.Partition, at)
+}
+
+func diskPartition(e *problems, n int32, at *field.Path) {
+	if n < 0 || n > 255 {
+		e.invalid(at.Child("partition"), n, validation.InclusiveRangeError(1, 255))
+	}
+}
+
+// iscsi judges a target; secret tells that one is needed that is not there.
+func iscsi(e *problems, portal, iqn string, lun int32, initiator *string, secret bool, at *field.Path) {
+	const form = "must be valid format starting with iqn, eui, or naa"
+	e.given(at, "targetPortal", portal)
+	if e.given(at, "iqn", iqn) {
+		if !strings.HasPrefix(iqn, "iqn") && !strings.HasPrefix(iqn, "eui") && !strings.HasPrefix(iqn, "naa") {
+			e.invalid(at.Child("iqn"), iqn, form)
+		}
+	}
+	if lun < 0 || lun > 255 {
+		e.invalid(at.Child("lun"), lun, validation.InclusiveRangeError(0, 255))
+	}
+	if secret {
+		e.required(at.Child("secretRef"), "")
+	}
+	if i := initiator; i != nil && !strings.HasPrefix(*i, "iqn") && !strings.HasPrefix(*i, "eui") && !strings.HasPrefix(*i, "naa") {
+		e.invalid(at.Child("initiatorname"), *i, form)
+	}
+}
+
+func quobyte(e *problems, q *corev1.QuobyteVolumeSource, at *field.Path) {
+	const form = "must be a host:port pair or multiple pairs separated by commas"
+	switch {
+	case q.Registry == "":
+		e.required(at.Child("registry"), form)
+	case len(q.Tenant) >= 65:
+		e.required(at.Child("tenant"), "must be a UUID and may not exceed a length of 64 characters")
+	default:
+		for pair := range strings.SplitSeq(q.Registry, ",") {
+			if _, _, err := net.SplitHostPort(pair); err != nil {
+				e.invalid(at.Child("registry"), q.Registry, form)
+			}
+		}
+	}
+	e.given(at, "volume", q.Volume)
+}
+
+func fibreChannel(e *problems, f *corev1.FCVolumeSource, at *field.Path) {
+	const one = "must specify either targetWWNs or wwids, but not both"
+	switch {
+	case len(f.TargetWWNs) < 1 && len(f.WWIDs) < 1:
+		e.required(at.Child("targetWWNs"), one)
+	case len(f.TargetWWNs) > 0 && len(f.WWIDs) > 0:
+		e.invalid(at.Child("targetWWNs"), f.TargetWWNs, one)
+	}
+	if len(f.TargetWWNs) == 0 {
+		return
+	}
+	if f.Lun == nil {
+		e.required(at.Child("lun"), "lun is required if targetWWNs is specified")
+	} else if *f.Lun < 0 || *f.Lun > 255 {
+		e.invalid(at.Child("lun"), f.Lun, validation.InclusiveRangeError(0, 255))
+	}
+}
+
+func azureDisk(e *problems, d *corev1.AzureDiskVolumeSource, at *field.Path) {
+	e.given(at, "diskName", d.DiskName)
+	e.given(at, "diskURI", d.DataDiskURI)
+	optionalOneOf(e, at, "cachingMode", d.CachingMode,
+		corev1.AzureDataDiskCachingNone, corev1.AzureDataDiskCachingReadOnly, corev1.AzureDataDiskCachingReadWrite)
+	optionalOneOf(e, at, "kind", d.Kind, corev1.AzureDedicatedBlobDisk, corev1.AzureManagedDisk, corev1.AzureSharedBlobDisk)
+	if d.Kind == nil {
+		return
+	}
+	prefix, form := "https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
+	if *d.Kind == corev1.AzureManagedDisk {
+		prefix, form = "/subscriptions/", "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"
+	}
+	if !strings.HasPrefix(d.DataDiskURI, prefix) {
+		oneOf(e, at, "diskURI", d.DataDiskURI, form)
 	}
 }
 

@@ -15,11 +15,14 @@ import (
 
 // What workloads have in common.
 
+var badSelector = "invalid label selector" // never changed
+
 const unselected = "`selector` does not match template `labels`"
 
 // workloadSelector judges a workload's selector, which must select the pods
-// that its template makes. emptyText says that a selector must not select all.
-func workloadSelector(e *problems, s *metav1.LabelSelector, t *corev1.PodTemplateSpec, emptyText string) {
+// that its template makes. emptyText says that a selector must not select all,
+// badText, which may be nil, that it cannot be read.
+func workloadSelector(e *problems, s *metav1.LabelSelector, t *corev1.PodTemplateSpec, emptyText string, badText *string) {
 	at := specPath.Child("selector")
 	if s == nil {
 		e.required(at, "")
@@ -33,7 +36,9 @@ func workloadSelector(e *problems, s *metav1.LabelSelector, t *corev1.PodTemplat
 	}
 	sel, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
-		e.invalid(at, s, "invalid label selector")
+		if badText != nil {
+			e.invalid(at, s, *badText)
+		}
 		return
 	}
 	if !sel.Matches(labels.Set(t.Labels)) {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -206,7 +207,8 @@ func (e *explorer) report() string {
 		class, _, _ := strings.Cut(key, "\x00")
 		counts[class] += len(all)
 	}
-	fmt.Fprintf(&b, "# %d asked, different: %v\n", e.asked, counts)
+	fmt.Fprintf(&b, "# %d asked, different: %v\n\n", e.asked, counts)
+	b.WriteString(e.byCause())
 	for _, key := range slices.Sorted(maps.Keys(e.found)) {
 		class, where, _ := strings.Cut(key, "\x00")
 		fmt.Fprintf(&b, "\n# %s: %s (%d)\n", class, where, len(e.found[key]))
@@ -217,6 +219,66 @@ func (e *explorer) report() string {
 		}
 	}
 	return b.String()
+}
+
+// byCause tells what only one of the servers says, whatever it says it of: the
+// most frequent first, each with how often, the kinds, and a line that shows it.
+func (e *explorer) byCause() string {
+	type cause struct {
+		text, line string
+		kinds      map[string]bool
+		times      int
+	}
+	all := map[string]*cause{}
+	for key, list := range e.found {
+		class, where, _ := strings.Cut(key, "\x00")
+		kind, _, _ := strings.Cut(where, " ")
+		for _, d := range list {
+			text := class[:1] + " ours: " + onlyIn(d.ours, d.theirs) + "\n\ttheirs: " + onlyIn(d.theirs, d.ours)
+			c := all[text]
+			if c == nil {
+				c = &cause{text: text, line: d.line, kinds: map[string]bool{}}
+				all[text] = c
+			}
+			c.kinds[kind] = true
+			c.times++
+		}
+	}
+	causes := slices.Collect(maps.Values(all))
+	slices.SortFunc(causes, func(a, b *cause) int {
+		return cmp.Or(cmp.Compare(b.times, a.times), cmp.Compare(a.text, b.text))
+	})
+	var b strings.Builder
+	for _, c := range causes {
+		fmt.Fprintf(&b, "%d times, of %s, as %s\n\t%s\n", c.times, strings.Join(slices.Sorted(maps.Keys(c.kinds)), " "), c.line, c.text)
+	}
+	return b.String()
+}
+
+// What tells one cause from another is not the values that are at hand.
+var atHand = regexp.MustCompile(`"[^"]*"|\[\d+\]|\b\d+\b`)
+
+// onlyIn returns the parts of one answer that the other does not have.
+func onlyIn(said, other string) string {
+	if good := said[0] == '{' || said[0] == '2'; good {
+		if other[0] != '{' && other[0] != '2' {
+			return "accepted"
+		}
+		return "another object"
+	}
+	theirs := strings.Split(other, " && ")
+	var only []string
+	for part := range strings.SplitSeq(said, " && ") {
+		if !slices.Contains(theirs, part) {
+			part, _, _ = strings.Cut(part, " warnings: ")
+			if _, rest, ok := strings.Cut(part, "spec."); ok {
+				part = "..." + rest
+			}
+			only = append(only, atHand.ReplaceAllString(part, "_"))
+		}
+	}
+	slices.Sort(only)
+	return strings.Join(slices.Compact(only), " && ")
 }
 
 // emit adds a line that sets a field, wrapped in what has to be made around it.

@@ -36,6 +36,7 @@ import (
 
 	"clipper/internal/admission"
 	"clipper/internal/apiserver"
+	"clipper/internal/apiserver/connect"
 	"clipper/internal/apiserver/table"
 	"clipper/internal/auth"
 	"clipper/internal/scheme"
@@ -91,6 +92,7 @@ func ours(t *testing.T) *api {
 		Admission:   admission.New(admission.Config{Objects: watched, Clock: clock.RealClock{}, Suffix: rand.String, Permit: anything}),
 		Validator:   validate.New(rows),
 		Tabler:      table.New(clock.RealClock{}),
+		Connector:   connect.New(connect.Config{Objects: watched, Kubelet: &tls.Config{}, Logger: log}),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"), Logger: log,
 	})
 	if err != nil {

@@ -11,7 +11,7 @@ func admissionRegistration() map[string]*Strategy {
 		"mutatingadmissionpolicybindings": specOnly(func(b *admissionregistrationv1.MutatingAdmissionPolicyBinding) *admissionregistrationv1.MutatingAdmissionPolicyBindingSpec {
 			return &b.Spec
 		}),
-		"mutatingwebhookconfigurations": specOnly(func(c *admissionregistrationv1.MutatingWebhookConfiguration) *admissionregistrationv1.MutatingWebhookConfiguration {
+		"mutatingwebhookconfigurations": exactly(func(c *admissionregistrationv1.MutatingWebhookConfiguration) *admissionregistrationv1.MutatingWebhookConfiguration {
 			return &admissionregistrationv1.MutatingWebhookConfiguration{Webhooks: c.Webhooks}
 		}),
 		"validatingadmissionpolicies": halves(
@@ -24,7 +24,7 @@ func admissionRegistration() map[string]*Strategy {
 		"validatingadmissionpolicybindings": specOnly(func(b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) *admissionregistrationv1.ValidatingAdmissionPolicyBindingSpec {
 			return &b.Spec
 		}),
-		"validatingwebhookconfigurations": specOnly(func(c *admissionregistrationv1.ValidatingWebhookConfiguration) *admissionregistrationv1.ValidatingWebhookConfiguration {
+		"validatingwebhookconfigurations": exactly(func(c *admissionregistrationv1.ValidatingWebhookConfiguration) *admissionregistrationv1.ValidatingWebhookConfiguration {
 			return &admissionregistrationv1.ValidatingWebhookConfiguration{Webhooks: c.Webhooks}
 		}),
 	}

@@ -21,6 +21,7 @@ func core() map[string]*Strategy {
 		"endpoints":              {CreateOnUpdate: true},
 		"limitranges":            {CreateOnUpdate: true, Create: nameLimits},
 		"podtemplates":           podTemplate(),
+		"serviceaccounts":        {Create: nameSecrets, Update: func(o, _ runtime.Object) { nameSecrets(o) }},
 		"events":                 {CreateOnUpdate: true, TTL: func(runtime.Object) time.Duration { return eventTTL }},
 		"resourcequotas": halves(
 			func(q *corev1.ResourceQuota) *corev1.ResourceQuotaSpec { return &q.Spec },
@@ -28,6 +29,14 @@ func core() map[string]*Strategy {
 			false, nil),
 		"persistentvolumes":      persistentVolume(),
 		"persistentvolumeclaims": persistentVolumeClaim(),
+	}
+}
+
+// nameSecrets keeps nothing but the names of an account's secrets.
+func nameSecrets(o runtime.Object) {
+	a := o.(*corev1.ServiceAccount)
+	for i := range a.Secrets {
+		a.Secrets[i] = corev1.ObjectReference{Name: a.Secrets[i].Name}
 	}
 }
 

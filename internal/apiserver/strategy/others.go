@@ -1,11 +1,12 @@
 package strategy
 
 import (
+	"reflect"
+
 	certificatesv1 "k8s.io/api/certificates/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -17,7 +18,7 @@ func networking() map[string]*Strategy {
 			func(i *networkingv1.Ingress) *networkingv1.IngressStatus { return &i.Status },
 			true, nil),
 		"ingressclasses": specOnly(func(c *networkingv1.IngressClass) *networkingv1.IngressClassSpec { return &c.Spec }),
-		"networkpolicies": specOnly(func(p *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicySpec {
+		"networkpolicies": exactly(func(p *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicySpec {
 			return &p.Spec
 		}),
 		"servicecidrs": halves(
@@ -77,6 +78,18 @@ func specOnly[T, S any, PT object[T], PS marshaler[S]](spec func(PT) *S) *Strate
 	}
 }
 
+// exactly is specOnly of kinds where a list that is empty is another than none.
+func exactly[T, S any, PT object[T], PS marshaler[S]](spec func(PT) *S) *Strategy {
+	return with(specOnly[T, S, PT, PS](spec), func(s *Strategy) {
+		s.Update = func(o, was runtime.Object) {
+			obj, old := o.(PT), was.(PT)
+			if !reflect.DeepEqual(spec(obj), spec(old)) {
+				obj.SetGeneration(old.GetGeneration() + 1)
+			}
+		}
+	})
+}
+
 func endpointSlice() *Strategy {
 	// All of a slice but its metadata is its content.
 	content := func(s *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
@@ -89,10 +102,10 @@ func endpointSlice() *Strategy {
 		},
 		Update: func(o, was runtime.Object) {
 			obj, old := o.(*discoveryv1.EndpointSlice), was.(*discoveryv1.EndpointSlice)
-			dropTopology(obj)
 			if !same(content(obj), content(old)) {
 				obj.Generation = old.Generation + 1
 			}
+			dropTopology(obj)
 		},
 	}
 }
@@ -104,21 +117,9 @@ func dropTopology(s *discoveryv1.EndpointSlice) {
 	}
 }
 
+// What a priority class is never changes.
 func priorityClass() *Strategy {
-	content := func(p *schedulingv1.PriorityClass) *schedulingv1.PriorityClass {
-		return &schedulingv1.PriorityClass{
-			Value: p.Value, GlobalDefault: p.GlobalDefault, Description: p.Description, PreemptionPolicy: p.PreemptionPolicy,
-		}
-	}
-	return &Strategy{
-		Create: firstGeneration,
-		Update: func(o, was runtime.Object) {
-			obj, old := o.(*schedulingv1.PriorityClass), was.(*schedulingv1.PriorityClass)
-			if !same(content(obj), content(old)) {
-				obj.Generation = old.Generation + 1
-			}
-		},
-	}
+	return &Strategy{Create: firstGeneration}
 }
 
 // A signing request's spec never changes; who asked and when it was

@@ -49,6 +49,7 @@ func pod() *Strategy {
 func podStatus(o, was runtime.Object) {
 	p, old := o.(*corev1.Pod), was.(*corev1.Pod)
 	p.Spec = old.Spec
+	p.Status.NodeAllocatableResourceClaimStatuses = nil // DRANodeAllocatableResources is alpha
 	p.OwnerReferences = old.OwnerReferences
 	if p.Status.QOSClass == "" {
 		p.Status.QOSClass = old.Status.QOSClass

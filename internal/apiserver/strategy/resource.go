@@ -1,6 +1,16 @@
 package strategy
 
-import resourcev1 "k8s.io/api/resource/v1"
+import (
+	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// dropMappings: DRANodeAllocatableResources is alpha.
+func dropMappings(s *resourcev1.ResourceSlice) {
+	for i := range s.Spec.Devices {
+		s.Spec.Devices[i].NodeAllocatableResourceMappings = nil
+	}
+}
 
 func dynamicResources() map[string]*Strategy {
 	return map[string]*Strategy{
@@ -9,6 +19,16 @@ func dynamicResources() map[string]*Strategy {
 			func(c *resourcev1.ResourceClaim) *resourcev1.ResourceClaimSpec { return &c.Spec },
 			func(c *resourcev1.ResourceClaim) *resourcev1.ResourceClaimStatus { return &c.Status },
 			false, nil),
-		"resourceslices": specOnly(func(s *resourcev1.ResourceSlice) *resourcev1.ResourceSliceSpec { return &s.Spec }),
+		"resourceslices": with(specOnly(func(s *resourcev1.ResourceSlice) *resourcev1.ResourceSliceSpec { return &s.Spec }), func(s *Strategy) {
+			create, update := s.Create, s.Update
+			s.Create = func(o runtime.Object) {
+				dropMappings(o.(*resourcev1.ResourceSlice))
+				create(o)
+			}
+			s.Update = func(o, was runtime.Object) {
+				dropMappings(o.(*resourcev1.ResourceSlice))
+				update(o, was)
+			}
+		}),
 	}
 }

@@ -79,6 +79,12 @@ func New() map[schema.GroupResource]*Strategy {
 			m[schema.GroupResource{Group: g.group, Resource: name}] = s
 		}
 	}
+	for r, spec := range podSpecs() {
+		if m[r] == nil {
+			m[r] = &Strategy{}
+		}
+		withoutDisabled(m[r], spec)
+	}
 	for _, r := range returned() {
 		if m[r] == nil {
 			m[r] = &Strategy{}

@@ -26,6 +26,11 @@ func persistentVolumeClaim() *Strategy {
 		c.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
 		claimSources(&c.Spec)
 	}
+	update := s.Update
+	s.Update = func(o, was runtime.Object) {
+		update(o, was)
+		claimSources(&o.(*corev1.PersistentVolumeClaim).Spec)
+	}
 	return s
 }
 

@@ -47,6 +47,15 @@ func apps() map[string]*Strategy {
 			s.Scale = scale(func(t *appsv1.StatefulSet) replicas {
 				return replicas{&t.Spec.Replicas, t.Status.Replicas, selector(t.Spec.Selector)}
 			})
+			create, update := s.Create, s.Update
+			s.Create = func(o runtime.Object) {
+				claimTemplates(o.(*appsv1.StatefulSet))
+				create(o)
+			}
+			s.Update = func(o, was runtime.Object) {
+				claimTemplates(o.(*appsv1.StatefulSet))
+				update(o, was)
+			}
 		}),
 		"daemonsets": with(halves(
 			func(d *appsv1.DaemonSet) *appsv1.DaemonSetSpec { return &d.Spec },
@@ -62,6 +71,19 @@ func apps() map[string]*Strategy {
 				countTemplates(o.(*appsv1.DaemonSet), old.(*appsv1.DaemonSet))
 			}
 		}),
+	}
+}
+
+// claimTemplates has a StatefulSet's templates say what they are. What
+// MaxUnavailableStatefulSet, which is off, is about is left out.
+func claimTemplates(t *appsv1.StatefulSet) {
+	if r := t.Spec.UpdateStrategy.RollingUpdate; r != nil && r.MaxUnavailable != nil {
+		left := *r
+		left.MaxUnavailable = nil
+		t.Spec.UpdateStrategy.RollingUpdate = &left
+	}
+	for i := range t.Spec.VolumeClaimTemplates {
+		t.Spec.VolumeClaimTemplates[i].TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"}
 	}
 }
 

@@ -109,7 +109,7 @@ func (t *Tracker) apply(m *managedfields.FieldManager, w Write, live runtime.Obj
 		return nil, nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
 	}
 	if applied.Object == nil {
-		return nil, nil, apierrors.NewBadRequest("error decoding YAML: the configuration is empty")
+		return nil, nil, apierrors.NewBadRequest("invalid object type: /, Kind=")
 	}
 	warnings, err := duplicates(config, v)
 	if err != nil {
@@ -160,7 +160,7 @@ func duplicates(config []byte, v scheme.Validation) ([]string, error) {
 	if v == scheme.Strict {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("error strict decoding YAML: %v", err))
 	}
-	return []string{err.Error()}, nil
+	return scheme.Complaints(err), nil
 }
 
 // asStatus keeps the text of an error of the merge, such as a field that the

@@ -187,7 +187,7 @@ func TestApplyRefuses(t *testing.T) {
 	tr := New(table)
 	r := table.ByPath("", "v1", "configmaps")
 	for body, want := range map[string]string{
-		"":                      "error decoding YAML: the configuration is empty",
+		"":                      "invalid object type: /, Kind=",
 		"{":                     "error decoding YAML",
 		"[]":                    "error decoding YAML",
 		"kind: ConfigMap\na: 1": "", // no apiVersion

@@ -126,7 +126,17 @@ func (b *builder) ref(p *plan) smd.TypeRef {
 
 // fallback states what a key is when it is left out where the type's fields are.
 func (b *builder) fallback(t reflect.Type, k *key) {
-	if k.fallback == nil {
+	value := any(nil)
+	switch {
+	case k.fallback != nil:
+		value = *k.fallback
+	case k.field.width > 0 || k.field.omit != nil:
+		return
+	case k.field.typ.Kind() == reflect.String: // what always shows is zero then
+		value = ""
+	case k.field.typ.Kind() == reflect.Int32:
+		value = 0
+	default:
 		return
 	}
 	for i := range b.types {
@@ -135,7 +145,7 @@ func (b *builder) fallback(t reflect.Type, k *key) {
 		}
 		for j := range b.types[i].Map.Fields {
 			if f := &b.types[i].Map.Fields[j]; f.Name == k.name {
-				f.Default = *k.fallback
+				f.Default = value
 			}
 		}
 	}
