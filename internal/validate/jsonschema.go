@@ -20,6 +20,7 @@ func jsonSchema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path)
 	if s.Nullable {
 		e.forbidden(at.Child("nullable"), "nullable cannot be true at the root")
 	}
+	before := len(e.list)
 	subschema(e, s, at)
 	var internal apiextensions.JSONSchemaProps
 	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(s, &internal, nil); err != nil {
@@ -28,7 +29,10 @@ func jsonSchema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path)
 	}
 	structural, err := schema.NewStructural(&internal)
 	if err != nil {
-		return // of what is not supported, which has been said, no structure can be told
+		if len(e.list) == before { // nothing has been said yet of what is not supported
+			e.invalid(at, "", err.Error())
+		}
+		return
 	}
 	e.all(schema.ValidateStructural(at, structural))
 }

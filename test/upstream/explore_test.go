@@ -135,7 +135,7 @@ func (e *explorer) object(t *testing.T, both [2]*api, o *object) {
 	}
 	work(slices.DeleteFunc(e.lines, func(l string) bool { return strings.HasPrefix(l, "create ") }))
 	for _, a := range both {
-		a.ask("DELETE", o.path+"/"+o.name+"?gracePeriodSeconds=0", jsonType, jsonType, nil)
+		a.remove(o.path + "/" + o.name)
 	}
 	t.Logf("%s %s: %d asked", o.row.Kind, o.name, e.asked)
 }

@@ -148,6 +148,12 @@ func (a *api) ask(method, path, contentType, accept string, body []byte) (int, [
 	return res.StatusCode, b
 }
 
+// remove deletes an object for good, where no controllers are that would let go of it.
+func (a *api) remove(path string) {
+	a.ask("PATCH", path, "application/merge-patch+json", jsonType, []byte(`{"metadata":{"finalizers":null}}`))
+	a.ask("DELETE", path+"?gracePeriodSeconds=0&propagationPolicy=Background", jsonType, jsonType, nil)
+}
+
 const (
 	jsonType  = "application/json"
 	tableType = "application/json;as=Table;g=meta.k8s.io;v=v1"
@@ -392,7 +398,7 @@ func play(a *api, rows *scheme.Table, file string) []string {
 	}
 	for _, o := range all {
 		if created[o.name] {
-			a.ask("DELETE", o.path+"/"+o.name+"?gracePeriodSeconds=0", jsonType, jsonType, nil)
+			a.remove(o.path + "/" + o.name)
 		}
 	}
 	return out
