@@ -27,7 +27,7 @@ import (
 type session struct {
 	net    *tls.Conn
 	host   string
-	token  string // of a client without a certificate
+	token  string       // of a client without a certificate
 	out    bytes.Buffer // frames of the request that is composed
 	block  bytes.Buffer
 	enc    *hpack.Encoder
