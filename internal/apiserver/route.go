@@ -56,6 +56,9 @@ func parse(method, path string, watch bool) route {
 	} else {
 		r.name, rest = segment(rest)
 	}
+	if r.plural == "" { // /api/v1//name is no resource's
+		return route{verb: strings.ToLower(method)}
+	}
 	if r.subresource, r.below = cut(rest); r.subresource == "" {
 		r.below = ""
 	}
