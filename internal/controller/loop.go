@@ -65,7 +65,7 @@ const (
 // What sync returns is logged here and retried.
 func NewLoop[K comparable](name string, c Config, workers int, sync_ func(context.Context, K) error) *Loop[K] {
 	l := &Loop[K]{
-		name: name, clock: c.Clock, log: c.Logger.With("controller", name),
+		name: name, clock: c.Clock, log: c.Logger,
 		workers: workers, sync: sync_,
 		keys: map[K]keyState{}, failures: map[K]int{},
 		delayed: delays[K]{at: map[K]int{}},

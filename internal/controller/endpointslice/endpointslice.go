@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -218,6 +219,9 @@ func (w Writer) Apply(ctx context.Context, owner metav1.Object, c Changes) error
 	})
 	_, err2 := controller.AllAtOnce(len(c.Update), func(i int) error {
 		_, err := client.Update(ctx, c.Update[i], metav1.UpdateOptions{})
+		if apierrors.IsNotFound(err) {
+			err = nil // its deletion is told of yet, and brings the Service back here
+		}
 		return err
 	})
 	_, err3 := controller.AllAtOnce(len(c.Delete), func(i int) error {
