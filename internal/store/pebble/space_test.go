@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -74,6 +75,9 @@ func TestDiskRunsFull(t *testing.T) {
 		caught <- err
 	}()
 	<-fs.hits
+	for s.disk.waiting.Load() == 0 { // the refusal is on its way back from the disk
+		runtime.Gosched()
+	}
 	impatient, cancel := context.WithCancel(ctx)
 	for i := range 3 {
 		if _, err := s.Apply(ctx, store.Write{Key: fmt.Sprint("/b", i), Value: []byte("1")}); !errors.Is(err, store.ErrNoSpace) {
