@@ -38,19 +38,7 @@ func withoutDisabled(s *Strategy, spec func(runtime.Object) *corev1.PodSpec) {
 			dropStopSignals(p)
 		}
 	}
-	create, update := s.Create, s.Update
-	s.Create = func(o runtime.Object) {
-		drop(o)
-		if create != nil {
-			create(o)
-		}
-	}
-	s.Update = func(o, was runtime.Object) {
-		drop(o)
-		if update != nil {
-			update(o, was)
-		}
-	}
+	first(s, drop)
 	if ephemeral := s.Sub["ephemeralcontainers"]; ephemeral != nil {
 		s.Sub["ephemeralcontainers"] = func(o, was runtime.Object) {
 			drop(o)

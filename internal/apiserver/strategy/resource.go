@@ -2,7 +2,6 @@ package strategy
 
 import (
 	resourcev1 "k8s.io/api/resource/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // dropMappings: DRANodeAllocatableResources is alpha.
@@ -20,15 +19,7 @@ func dynamicResources() map[string]*Strategy {
 			func(c *resourcev1.ResourceClaim) *resourcev1.ResourceClaimStatus { return &c.Status },
 			false, nil),
 		"resourceslices": with(specOnly(func(s *resourcev1.ResourceSlice) *resourcev1.ResourceSliceSpec { return &s.Spec }), func(s *Strategy) {
-			create, update := s.Create, s.Update
-			s.Create = func(o runtime.Object) {
-				dropMappings(o.(*resourcev1.ResourceSlice))
-				create(o)
-			}
-			s.Update = func(o, was runtime.Object) {
-				dropMappings(o.(*resourcev1.ResourceSlice))
-				update(o, was)
-			}
+			first(s, dropMappings)
 		}),
 	}
 }

@@ -169,3 +169,20 @@ func with(s *Strategy, f func(*Strategy)) *Strategy {
 	f(s)
 	return s
 }
+
+// first has f look at an object that is created or updated, before all else does.
+func first[T runtime.Object](s *Strategy, f func(T)) {
+	create, update := s.Create, s.Update
+	s.Create = func(o runtime.Object) {
+		f(o.(T))
+		if create != nil {
+			create(o)
+		}
+	}
+	s.Update = func(o, was runtime.Object) {
+		f(o.(T))
+		if update != nil {
+			update(o, was)
+		}
+	}
+}

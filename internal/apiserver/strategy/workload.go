@@ -47,15 +47,7 @@ func apps() map[string]*Strategy {
 			s.Scale = scale(func(t *appsv1.StatefulSet) replicas {
 				return replicas{&t.Spec.Replicas, t.Status.Replicas, selector(t.Spec.Selector)}
 			})
-			create, update := s.Create, s.Update
-			s.Create = func(o runtime.Object) {
-				claimTemplates(o.(*appsv1.StatefulSet))
-				create(o)
-			}
-			s.Update = func(o, was runtime.Object) {
-				claimTemplates(o.(*appsv1.StatefulSet))
-				update(o, was)
-			}
+			first(s, claimTemplates)
 		}),
 		"daemonsets": with(halves(
 			func(d *appsv1.DaemonSet) *appsv1.DaemonSetSpec { return &d.Spec },
