@@ -156,9 +156,7 @@ func (s *session) do(method, path, form string, body []byte, each func([]byte)) 
 				each(nil)
 			}
 		case http2.FrameData:
-			if err := s.grant(len(p)); err != nil {
-				return size, err
-			}
+			s.grant(len(p))
 			switch {
 			case status >= 300:
 				refusal = append(refusal, p...)
@@ -200,14 +198,13 @@ func (s *session) compose(t http2.FrameType, flags http2.Flags, id uint32, p []b
 	s.out.Write(p)
 }
 
-// grant gives the server back what it has used of the connection's window.
-func (s *session) grant(n int) error {
-	if s.owed += n; s.owed < granted/2 {
-		return nil
+// grant composes what gives the server back what it has used of the connection's
+// window, once it is worth it.
+func (s *session) grant(n int) {
+	if s.owed += n; s.owed >= granted/2 {
+		s.compose(http2.FrameWindowUpdate, 0, 0, binary.BigEndian.AppendUint32(nil, uint32(s.owed)))
+		s.owed = 0
 	}
-	s.compose(http2.FrameWindowUpdate, 0, 0, binary.BigEndian.AppendUint32(nil, uint32(s.owed)))
-	s.owed = 0
-	return s.flush()
 }
 
 // frame returns the next frame; p is valid until it is called again.
