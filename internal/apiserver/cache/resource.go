@@ -461,9 +461,21 @@ func (s *Snapshot) Ascend(sel *Selection, start string, f func(*Entry) bool) {
 			return f(it.entry)
 		})
 	default:
-		prefix := sel.prefix()
-		s.tree.AscendGreaterOrEqual(item{key: max(prefix, start)}, func(it item) bool {
-			return strings.HasPrefix(it.key, prefix) && f(it.entry)
+		from, last := max(sel.prefix(), start), (*Entry)(nil)
+		if sel.namespace != "" {
+			// Where the namespace ends is looked up: to compare each key
+			// would be to wait for its memory.
+			const after = string('/' + 1)
+			s.tree.DescendLessOrEqual(item{key: sel.namespace + after}, func(it item) bool {
+				last = it.entry
+				return false
+			})
+			if last == nil || last.Key < from {
+				return
+			}
+		}
+		s.tree.AscendGreaterOrEqual(item{key: from}, func(it item) bool {
+			return f(it.entry) && it.entry != last
 		})
 	}
 }
