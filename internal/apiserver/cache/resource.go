@@ -262,14 +262,19 @@ func (r *Resource) offer(name string, ev *Event, now time.Time) {
 func (r *Resource) wake(f *feed, now time.Time) {
 	f.wake(&r.cache.wakes)
 	c := &f.crowd
-	if c.bell == nil || c.armed {
+	switch {
+	case c.refs == 0 || c.armed:
+		return
+	case c.turn == r.cache.turn: // what comes together is told together
+		c.upTo = f.next
 		return
 	}
 	wait := c.wait(now)
 	if wait == 0 {
-		c.rang = now
-		r.cache.wakes = append(r.cache.wakes, c.bell)
-		c.bell = nil
+		c.turn = r.cache.turn
+		if bell := f.toll(now); bell != nil {
+			r.cache.wakes = append(r.cache.wakes, bell)
+		}
 		return
 	}
 	c.armed = true
@@ -277,8 +282,7 @@ func (r *Resource) wake(f *feed, now time.Time) {
 	go func() {
 		now := <-t.C()
 		r.mu.Lock()
-		bell := c.bell
-		c.bell, c.rang, c.armed = nil, now, false
+		bell := f.toll(now)
 		r.mu.Unlock()
 		if bell != nil {
 			close(bell)
