@@ -26,6 +26,7 @@ var levels = map[string]int{
 	"internal/trace":   1,
 	"internal/measure": 1,
 	"internal/scheme":  1,
+	"internal/cel":     1,
 	"internal/nft":     1,
 	"internal/lint":    1,
 	"internal/pack":    1,

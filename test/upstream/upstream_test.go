@@ -39,6 +39,7 @@ import (
 	"clipper/internal/apiserver/connect"
 	"clipper/internal/apiserver/table"
 	"clipper/internal/auth"
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 	"clipper/internal/store/pebble"
 	"clipper/internal/validate"
@@ -90,7 +91,7 @@ func ours(t *testing.T) *api {
 	s, err := apiserver.New(apiserver.Config{
 		Store: db, Table: rows, Cache: watched, Authenticator: everything{}, Authorizer: everything{},
 		Admission:   admission.New(admission.Config{Objects: watched, Clock: clock.RealClock{}, Suffix: rand.String, Permit: anything}),
-		Validator:   validate.New(rows),
+		Validator:   validate.New(rows, cel.NewCompiler()),
 		Tabler:      table.New(clock.RealClock{}),
 		Connector:   connect.New(connect.Config{Objects: watched, Kubelet: &tls.Config{}, Logger: log}),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"), Logger: log,

@@ -1,0 +1,78 @@
+package validate
+
+import (
+	"clipper/internal/cel"
+
+	gocel "github.com/google/cel-go/cel"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	apiservercel "k8s.io/apiserver/pkg/cel"
+)
+
+// refused adds why an expression was, if it was.
+func (e *problems) refused(at *field.Path, value any, err *cel.Error) {
+	switch {
+	case err == nil:
+	case err.Type == apiservercel.ErrorTypeInternal:
+		e.add(field.InternalError(at, err))
+	case err.Type == apiservercel.ErrorTypeRequired:
+		e.required(at, err.Detail)
+	default:
+		e.invalid(at, value, err.Detail)
+	}
+}
+
+// storedExpressions are those that an object held before. They may use what new ones
+// may not.
+type storedExpressions map[string]bool
+
+// add adds the conditions and variables that policies and webhooks have alike.
+func (s storedExpressions) add(conditions []admissionregistrationv1.MatchCondition, variables []admissionregistrationv1.Variable) {
+	for _, c := range conditions {
+		s[c.Expression] = true
+	}
+	for _, v := range variables {
+		s[v.Expression] = true
+	}
+}
+
+func (s storedExpressions) origin(expression string) cel.Origin {
+	if s[expression] {
+		return cel.Stored
+	}
+	return cel.New
+}
+
+// policyExpressions compiles the expressions of one policy or webhook. It makes
+// each environment once.
+type policyExpressions struct {
+	e            *problems
+	params       bool
+	variables    *cel.Variables // nil without any
+	environments map[cel.Scope]*cel.Environment
+}
+
+func newPolicyExpressions(e *problems, k *admissionregistrationv1.ParamKind, variables int) *policyExpressions {
+	x := &policyExpressions{e: e, params: k != nil, environments: map[cel.Scope]*cel.Environment{}}
+	if variables > 0 {
+		x.variables = cel.NewVariables()
+	}
+	return x
+}
+
+// compile adds what is wrong with an expression, and returns what it gives, nil
+// if nothing. What it may refer to besides parameters and variables is said in s.
+func (x *policyExpressions) compile(at *field.Path, expression string, s cel.Scope, wanted ...*gocel.Type) *gocel.Type {
+	s.Params = x.params
+	if x.environments[s] == nil {
+		env, err := x.e.cel.Admission(s, x.variables)
+		if err != nil {
+			x.e.add(field.InternalError(at, err))
+			return nil
+		}
+		x.environments[s] = env
+	}
+	compiled, err := x.environments[s].Compile(expression, x.e.stored.origin(expression), wanted...)
+	x.e.refused(at, expression, err)
+	return compiled.Type
+}
