@@ -80,7 +80,7 @@ func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdm
 		switch value := at.Child("valueExpression"); {
 		case strings.TrimSpace(a.ValueExpression) == "":
 			e.required(value, "valueExpression is not specified")
-		case len(a.ValueExpression) > longestAnnotation:
+		case len(strings.TrimSpace(a.ValueExpression)) > longestAnnotation:
 			e.required(value, fmt.Sprintf("must not exceed %d bytes in length", longestAnnotation))
 		default:
 			x.compile(value, a.ValueExpression, cel.Scope{Authorizer: true}, gocel.StringType, gocel.NullType)

@@ -7,14 +7,15 @@ import (
 	"unicode"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 var definitionRules = &rules{ // never changed
-	create: rule(definition),
+	create: rule(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) { definition(e, c, nil) }),
 	update: change(func(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
-		definition(e, c)
+		definition(e, c, old)
 		at := field.NewPath("spec")
 		e.immutable(at, "group", c.Spec.Group, c.Spec.Group == old.Spec.Group)
 		e.immutable(at.Child("names"), "plural", c.Spec.Names.Plural, c.Spec.Names.Plural == old.Spec.Names.Plural)
@@ -62,7 +63,8 @@ func established(c *apiextensionsv1.CustomResourceDefinition) bool {
 	return false
 }
 
-func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+// definition judges a definition that is new or replaces old.
+func definition(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
 	s, at := &c.Spec, field.NewPath("spec")
 	if c.Name != s.Names.Plural+"."+s.Group {
 		e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
@@ -79,12 +81,21 @@ func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
 	if s.PreserveUnknownFields {
 		e.invalid(at.Child("preserveUnknownFields"), true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead")
 	}
-	definedVersions(e, c, at)
+	definedVersions(e, c, old, at)
 	definedNames(e, &s.Names, at.Child("names"))
 	conversion(e, s.Conversion, at.Child("conversion"))
 }
 
-func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, at *field.Path) {
+func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefinition, at *field.Path) {
+	schemas := map[string]*apiextensionsv1.JSONSchemaProps{}
+	if old != nil {
+		for _, v := range old.Spec.Versions {
+			if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
+				schemas[v.Name] = v.Schema.OpenAPIV3Schema
+				e.stored.schemaExpressions(v.Schema.OpenAPIV3Schema)
+			}
+		}
+	}
 	versions := c.Spec.Versions
 	stored, unique, names := "", true, map[string]bool{}
 	storing := 0
@@ -105,7 +116,7 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 		if len(versions) == 1 {
 			where = field.NewPath("spec") // where what holds for all was
 		}
-		definedVersion(e, v, where, at)
+		definedVersion(e, v, schemas[v.Name], where, at)
 	}
 	if !unique {
 		e.invalid(at.Child("versions"), versions, "must contain unique version names")
@@ -129,31 +140,26 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 	}
 }
 
-// definedVersion judges what a version says of its objects.
-func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, where, at *field.Path) {
+// definedVersion judges what a version says of its objects, whose schema was old.
+func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, old *apiextensionsv1.JSONSchemaProps, where, at *field.Path) {
+	var structural *schema.Structural
 	if v.DeprecationWarning != nil {
 		deprecationWarning(e, v, at.Child("deprecationWarning"))
 	}
 	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
 		e.required(at.Child("schema", "openAPIV3Schema"), "")
 	} else {
-		schema := where.Child("schema")
+		holder := where.Child("schema")
 		if where != at {
-			schema = where.Child("validation")
+			holder = where.Child("validation")
 		}
-		jsonSchema(e, v.Schema.OpenAPIV3Schema, schema.Child("openAPIV3Schema"))
+		structural = jsonSchema(e, v.Schema.OpenAPIV3Schema, old, holder.Child("openAPIV3Schema"))
 	}
 	if s := v.Subresources; s != nil && s.Scale != nil {
 		scalePaths(e, s.Scale, where.Child("subresources", "scale"))
 	}
 	columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
-	for i, f := range v.SelectableFields {
-		at := where.Child("selectableFields").Index(i)
-		if p := f.JSONPath; e.given(at, "jsonPath", p) && p[0] != '.' && p[0] != '[' {
-			first, _, _ := strings.Cut(strings.NewReplacer("[", ".", "]", ".").Replace(p), ".")
-			e.invalid(at.Child("jsonPath"), p, "is an invalid path: expected [ or . but got: "+first)
-		}
-	}
+	selectableFields(e, v.SelectableFields, structural, where.Child("selectableFields"))
 }
 
 // The longest text that says why a version is not to be used.

@@ -3,42 +3,52 @@ package validate
 import (
 	"fmt"
 	"slices"
-	"strings"
 
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // The types that a schema may be of.
 var schemaTypes = []string{"array", "boolean", "integer", "number", "object", "string"} // never changed
 
-// jsonSchema judges the schema of custom resources: first what it may say at
-// all, then whether it is structural.
-func jsonSchema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+// jsonSchema judges the schema of custom resources, which replaces old: whether it
+// is structural, its defaults and what it may say at all, and if there is nothing
+// against that, its rules. It returns what structure the schema has.
+func jsonSchema(e *problems, s, old *apiextensionsv1.JSONSchemaProps, at *field.Path) *schema.Structural {
 	if s.Nullable {
 		e.forbidden(at.Child("nullable"), "nullable cannot be true at the root")
 	}
+	structural, err := structure(s)
 	before := len(e.list)
-	subschema(e, s, at)
-	var internal apiextensions.JSONSchemaProps
-	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(s, &internal, nil); err != nil {
-		e.invalid(at, "", err.Error())
-		return
-	}
-	structural, err := schema.NewStructural(&internal)
-	if err != nil {
-		if len(e.list) == before { // nothing has been said yet of what is not supported
-			e.invalid(at, "", err.Error())
+	if err == nil {
+		e.all(schema.ValidateStructural(at, structural))
+		if len(e.list) == before {
+			e.all(schemaDefaults(structural, old, at))
 		}
-		return
 	}
-	e.all(schema.ValidateStructural(at, structural))
+	sound := err == nil && len(e.list) == before
+	r := &schemaRules{e: e, dirty: map[string]bool{}, asBefore: old != nil && apiequality.Semantic.DeepEqual(s, old)}
+	subschema(e, s, at, r.dirty)
+	if err != nil && len(e.list) == before { // nothing has been said yet of what is not supported
+		e.invalid(at, "", err.Error())
+	}
+	if sound {
+		r.check(structural, at)
+	}
+	return structural
 }
 
-// subschema judges a schema and those within it.
-func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+// subschema judges a schema and those within it, and remembers in which there is
+// something wrong.
+func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path, dirty map[string]bool) {
+	before := len(e.list)
+	defer func() {
+		if len(e.list) > before {
+			dirty[at.String()] = true
+		}
+	}()
 	for _, f := range []struct {
 		name string
 		set  bool
@@ -67,7 +77,7 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 		}
 	}
 	schemaExtensions(e, s, at)
-	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at) })
+	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at, dirty) })
 }
 
 // eachSubschema calls f with the schemas right below one.
@@ -116,14 +126,8 @@ func schemaExtensions(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field
 		oneOf(e, at, "x-kubernetes-list-type", *l, "atomic", "map", "set")
 	}
 	listKeys(e, s, at)
-	for i, v := range s.XValidations {
-		at := at.Child("x-kubernetes-validations").Index(i)
-		if strings.TrimSpace(v.Rule) == "" {
-			e.required(at.Child("rule"), "rule is not specified")
-		}
-		if p := v.FieldPath; p != "" && p[0] != '.' && p[0] != '[' {
-			e.invalid(at.Child("fieldPath"), p, "must be a valid path")
-		}
+	for i := range s.XValidations {
+		schemaRule(e, s, &s.XValidations[i], at.Child("x-kubernetes-validations").Index(i))
 	}
 }
 
