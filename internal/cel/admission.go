@@ -73,14 +73,13 @@ func (c *Compiler) scope(s Scope) (*environment.EnvSet, error) {
 	if s.Authorizer {
 		o.EnvOptions = append(o.EnvOptions, cel.Variable("authorizer", library.AuthorizerType), cel.Variable("authorizer.requestResource", library.ResourceCheckType))
 	}
-	options := []environment.VersionedOptions{o}
-	if s.Patches {
-		options = append(options, environment.VersionedOptions{
+	set, err := base().Extend(o)
+	if s.Patches && err == nil { // of its own: what finds types is put before what found them so far
+		set, err = set.Extend(environment.VersionedOptions{
 			IntroducedVersion: always(),
 			EnvOptions:        []cel.EnvOption{library.JSONPatch(), common.ResolverEnvOption(&mutation.DynamicTypeResolver{})},
 		})
 	}
-	set, err := base().Extend(options...)
 	if err == nil {
 		c.admission[s] = weak.Make(set)
 	}
