@@ -33,7 +33,7 @@ import (
 )
 
 // longestReason bounds what is said of one expression. Each of a hundred errors
-// shows the line that it is in, and a line may have 100,000 characters.
+// shows the line that it is in twice, which may have 16 KiB.
 const longestReason = 64 << 10
 
 // An Error is why an expression is refused.

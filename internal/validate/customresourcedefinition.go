@@ -92,7 +92,9 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 		for _, v := range old.Spec.Versions {
 			if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
 				schemas[v.Name] = v.Schema.OpenAPIV3Schema
-				e.stored.schemaExpressions(v.Schema.OpenAPIV3Schema)
+				for _, x := range ruleTexts(v.Schema.OpenAPIV3Schema) {
+					e.stored[x] = true
+				}
 			}
 		}
 	}

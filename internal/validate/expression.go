@@ -1,6 +1,8 @@
 package validate
 
 import (
+	"strings"
+
 	"clipper/internal/cel"
 
 	gocel "github.com/google/cel-go/cel"
@@ -8,6 +10,30 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 )
+
+// mostWork bounds what it takes to compile all expressions of an object: types
+// are found in a time that grows with the square of the operators. One of 8,192
+// takes seconds, and nobody writes such.
+const mostWork = 1 << 26
+
+// affords tells whether expressions can be compiled besides those that have been,
+// and adds that they cannot.
+func (e *problems) affords(at *field.Path, expressions ...string) bool {
+	for _, x := range expressions {
+		n := 0
+		for i := range len(x) {
+			if strings.IndexByte("([{,=!<>?&|+-*/%", x[i]) >= 0 {
+				n++
+			}
+		}
+		e.work += n * n
+	}
+	if e.work > mostWork {
+		e.forbidden(at, "too long to be compiled, together with the object's other expressions")
+		return false
+	}
+	return true
+}
 
 // refused adds why an expression was, if it was.
 func (e *problems) refused(at *field.Path, value any, err *cel.Error) {
@@ -63,6 +89,9 @@ func newPolicyExpressions(e *problems, k *admissionregistrationv1.ParamKind, var
 // compile adds what is wrong with an expression, and returns what it gives, nil
 // if nothing. What it may refer to besides parameters and variables is said in s.
 func (x *policyExpressions) compile(at *field.Path, expression string, s cel.Scope, wanted ...*gocel.Type) *gocel.Type {
+	if !x.e.affords(at, expression) {
+		return nil
+	}
 	s.Params = x.params
 	if x.environments[s] == nil {
 		env, err := x.e.cel.Admission(s, x.variables)

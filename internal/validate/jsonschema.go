@@ -24,7 +24,7 @@ func jsonSchema(e *problems, s, old *apiextensionsv1.JSONSchemaProps, at *field.
 	before := len(e.list)
 	if err == nil {
 		e.all(schema.ValidateStructural(at, structural))
-		if len(e.list) == before {
+		if len(e.list) == before && e.affords(at, ruleTexts(s)...) {
 			e.all(schemaDefaults(structural, old, at))
 		}
 	}

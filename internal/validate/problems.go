@@ -18,6 +18,7 @@ type problems struct {
 	// cel compiles expressions; those that the object held before are stored.
 	cel    *cel.Compiler
 	stored storedExpressions
+	work   int // what it took to compile them
 }
 
 func (e *problems) add(errs ...*field.Error) { e.list = append(e.list, errs...) }

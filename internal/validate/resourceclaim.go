@@ -119,6 +119,9 @@ func deviceSelectors(e *problems, all []resourcev1.DeviceSelector, at *field.Pat
 
 // deviceExpression judges an expression that chooses devices.
 func deviceExpression(e *problems, expression string, at *field.Path) {
+	if !e.affords(at, expression) {
+		return
+	}
 	compiled := e.cel.Device(expression, e.stored.origin(expression))
 	e.refused(at, expression, compiled.Error)
 	if compiled.Error == nil && compiled.MaxCost > resourcev1.CELSelectorExpressionMaxCost {

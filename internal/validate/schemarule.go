@@ -188,20 +188,28 @@ func (r *schemaRules) compile(s *schema.Structural, p place) {
 		if of == math.MaxUint64 {
 			of = c.MaxCardinality
 		}
-		r.e.refused(at.Child("rule"), rule, c.Error)
+		r.e.refused(at.Child("rule"), shown(rule), c.Error)
 		if c.Error == nil {
 			r.spend("rule", at.Child("rule"), multiply(c.MaxCost, of))
 			if c.UsesOldSelf && p.apart != nil {
 				r.e.invalid(at.Child("rule"), rule.Rule, fmt.Sprintf("oldSelf cannot be used on the uncorrelatable portion of the schema within %v", p.apart))
 			}
 		}
-		r.e.refused(at.Child("messageExpression"), rule, c.MessageExpressionError)
+		r.e.refused(at.Child("messageExpression"), shown(rule), c.MessageExpressionError)
 		if c.MessageExpression != nil {
 			r.spend("messageExpression", at.Child("messageExpression"), multiply(c.MessageExpressionMaxCost, of))
 		}
 		if o := rule.OptionalOldSelf; o != nil && !c.UsesOldSelf {
 			r.e.invalid(at.Child("optionalOldSelf"), *o, "may not be set if oldSelf is not used in rule")
 		}
+	}
+}
+
+// shown is a rule as it is told of: upstream has its fields by their Go names.
+func shown(r apiextensionsv1.ValidationRule) apiextensions.ValidationRule {
+	return apiextensions.ValidationRule{
+		Rule: r.Rule, Message: r.Message, MessageExpression: r.MessageExpression, FieldPath: r.FieldPath,
+		Reason: (*apiextensions.FieldValueErrorReason)(r.Reason), OptionalOldSelf: r.OptionalOldSelf,
 	}
 }
 
@@ -236,12 +244,13 @@ func overBudget(what string, cost, budget uint64) string {
 	return what + " exceeds budget by factor of " + by + " (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
 }
 
-// schemaExpressions adds those of a schema and of those within it.
-func (s storedExpressions) schemaExpressions(of *apiextensionsv1.JSONSchemaProps) {
-	for _, r := range of.XValidations {
-		s[r.Rule], s[r.MessageExpression] = true, true
+// ruleTexts returns the expressions of a schema and of those within it.
+func ruleTexts(s *apiextensionsv1.JSONSchemaProps) (all []string) {
+	for _, r := range s.XValidations {
+		all = append(all, r.Rule, r.MessageExpression)
 	}
-	eachSubschema(of, nil, func(of *apiextensionsv1.JSONSchemaProps, _ *field.Path) { s.schemaExpressions(of) })
+	eachSubschema(s, nil, func(s *apiextensionsv1.JSONSchemaProps, _ *field.Path) { all = append(all, ruleTexts(s)...) })
+	return all
 }
 
 // The most fields that custom resources can be selected by.
