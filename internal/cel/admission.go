@@ -23,10 +23,16 @@ type Scope struct {
 	Patches    bool // the objects and patches that a mutation makes
 }
 
-// What the results of mutations are.
-var (
-	ObjectType  = cel.ObjectType(mutation.ObjectTypeName)                  // never changed
-	PatchesType = cel.ListType(cel.ObjectType(mutation.JSONPatchTypeName)) // never changed
+// Type is what an expression gives.
+type Type = cel.Type
+
+// What expressions are asked to give: the last two are what mutations do.
+var ( // never changed
+	BoolType    = cel.BoolType
+	StringType  = cel.StringType
+	NullType    = cel.NullType
+	ObjectType  = cel.ObjectType(mutation.ObjectTypeName)
+	PatchesType = cel.ListType(cel.ObjectType(mutation.JSONPatchTypeName))
 )
 
 // An Environment is where expressions of a policy or a webhook are compiled.
@@ -34,7 +40,7 @@ type Environment struct{ set *environment.EnvSet }
 
 // Compiled is an expression that was compiled: what it gives, and its program.
 type Compiled struct {
-	Type    *cel.Type
+	Type    *Type
 	Program cel.Program
 }
 
@@ -91,7 +97,7 @@ func always() *version.Version { return version.MajorMinor(1, 0) }
 
 // Compile compiles an expression that gives one of the wanted types, or any if
 // none is wanted.
-func (e *Environment) Compile(expression string, origin Origin, wanted ...*cel.Type) (Compiled, *Error) {
+func (e *Environment) Compile(expression string, origin Origin, wanted ...*Type) (Compiled, *Error) {
 	env, err := e.set.Env(origin)
 	if err != nil {
 		return Compiled{}, &Error{Type: apiservercel.ErrorTypeInternal, Detail: err.Error()}
@@ -113,7 +119,7 @@ func (e *Environment) Compile(expression string, origin Origin, wanted ...*cel.T
 }
 
 // disagrees says that a type is none of the wanted.
-func disagrees(got *cel.Type, wanted []*cel.Type) string {
+func disagrees(got *Type, wanted []*Type) string {
 	for _, w := range wanted {
 		if got.IsExactType(w) {
 			return ""
@@ -139,7 +145,7 @@ var variablesType = cel.ObjectType("kubernetes.variables") // never changed
 
 // Declare adds a variable, or changes what it is. Of one that could not be
 // compiled, a nil type, anything is believed.
-func (v *Variables) Declare(name string, t *cel.Type) {
+func (v *Variables) Declare(name string, t *Type) {
 	if t == nil {
 		t = cel.DynType
 	}

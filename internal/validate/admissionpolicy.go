@@ -9,7 +9,6 @@ import (
 
 	"clipper/internal/cel"
 
-	gocel "github.com/google/cel-go/cel"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -83,7 +82,7 @@ func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdm
 		case len(strings.TrimSpace(a.ValueExpression)) > longestAnnotation:
 			e.required(value, fmt.Sprintf("must not exceed %d bytes in length", longestAnnotation))
 		default:
-			x.compile(value, a.ValueExpression, cel.Scope{Authorizer: true}, gocel.StringType, gocel.NullType)
+			x.compile(value, a.ValueExpression, cel.Scope{Authorizer: true}, cel.StringType, cel.NullType)
 		}
 		if keys[a.Key] {
 			e.add(field.Duplicate(at.Child("key"), a.Key))
@@ -103,7 +102,7 @@ func judgement(x *policyExpressions, v *admissionregistrationv1.Validation, at *
 	if expression := strings.TrimSpace(v.Expression); expression == "" {
 		e.required(at.Child("expression"), "expression is not specified")
 	} else {
-		x.compile(at.Child("expression"), v.Expression, cel.Scope{Authorizer: true}, gocel.BoolType)
+		x.compile(at.Child("expression"), v.Expression, cel.Scope{Authorizer: true}, cel.BoolType)
 		if strings.Contains(expression, "\n") && message == "" && v.MessageExpression == "" {
 			e.required(at.Child("message"), "message must be specified if expression contains line breaks")
 		}
@@ -111,7 +110,7 @@ func judgement(x *policyExpressions, v *admissionregistrationv1.Validation, at *
 	if m := v.MessageExpression; m != "" && strings.TrimSpace(m) == "" {
 		e.invalid(at.Child("messageExpression"), m, "must be non-empty if specified")
 	} else if m != "" {
-		x.compile(at.Child("messageExpression"), m, cel.Scope{}, gocel.StringType)
+		x.compile(at.Child("messageExpression"), m, cel.Scope{}, cel.StringType)
 	}
 	if strings.Contains(message, "\n") {
 		e.invalid(at.Child("message"), v.Message, "must not contain line breaks")

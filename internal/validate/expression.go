@@ -5,7 +5,6 @@ import (
 
 	"clipper/internal/cel"
 
-	gocel "github.com/google/cel-go/cel"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	apiservercel "k8s.io/apiserver/pkg/cel"
@@ -88,7 +87,7 @@ func newPolicyExpressions(e *problems, k *admissionregistrationv1.ParamKind, var
 
 // compile adds what is wrong with an expression, and returns what it gives, nil
 // if nothing. What it may refer to besides parameters and variables is said in s.
-func (x *policyExpressions) compile(at *field.Path, expression string, s cel.Scope, wanted ...*gocel.Type) *gocel.Type {
+func (x *policyExpressions) compile(at *field.Path, expression string, s cel.Scope, wanted ...*cel.Type) *cel.Type {
 	if !x.e.affords(at, expression) {
 		return nil
 	}

@@ -8,7 +8,6 @@ import (
 
 	"clipper/internal/cel"
 
-	gocel "github.com/google/cel-go/cel"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -316,7 +315,7 @@ func matchConditions(x *policyExpressions, all []admissionregistrationv1.MatchCo
 		if strings.TrimSpace(c.Expression) == "" {
 			e.required(at.Child("expression"), "")
 		} else {
-			x.compile(at.Child("expression"), c.Expression, cel.Scope{Authorizer: true}, gocel.BoolType)
+			x.compile(at.Child("expression"), c.Expression, cel.Scope{Authorizer: true}, cel.BoolType)
 		}
 		if c.Name == "" {
 			e.required(at.Child("name"), "")
