@@ -146,10 +146,24 @@ var variablesType = cel.ObjectType("kubernetes.variables") // never changed
 // Declare adds a variable, or changes what it is. Of one that could not be
 // compiled, a nil type, anything is believed.
 func (v *Variables) Declare(name string, t *Type) {
+	v.types[name] = &types.FieldType{Type: remembered(t)}
+}
+
+// remembered is what of a type is known where a variable is used: scalars,
+// moments and durations, and lists and maps of them. Of all else, anything is believed.
+func remembered(t *Type) *Type {
 	if t == nil {
-		t = cel.DynType
+		return cel.DynType
 	}
-	v.types[name] = &types.FieldType{Type: t}
+	switch t.Kind() {
+	case types.BoolKind, types.BytesKind, types.DoubleKind, types.DurationKind, types.IntKind, types.NullTypeKind, types.StringKind, types.TimestampKind, types.UintKind:
+		return t
+	case types.ListKind:
+		return cel.ListType(remembered(t.Parameters()[0]))
+	case types.MapKind:
+		return cel.MapType(remembered(t.Parameters()[0]), remembered(t.Parameters()[1]))
+	}
+	return cel.DynType
 }
 
 // Resolve finds the variables' type by its name.

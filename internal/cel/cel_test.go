@@ -100,6 +100,9 @@ func TestVariables(t *testing.T) {
 		{func() { v.Declare("a", cel.IntType) }, "int"},
 		{func() { v.Declare("a", cel.StringType) }, "string"},
 		{func() { v.Declare("a", nil) }, "dyn"},
+		{func() { v.Declare("a", cel.MapType(cel.DurationType, cel.ListType(cel.UintType))) }, "map(google.protobuf.Duration, list(uint))"},
+		{func() { v.Declare("a", cel.ObjectType("kubernetes.Quantity")) }, "dyn"},
+		{func() { v.Declare("a", cel.ListType(cel.OptionalType(cel.IntType))) }, "list(dyn)"},
 	} {
 		if step.declare(); typeOf() != step.want {
 			t.Errorf("got %s, want %s", typeOf(), step.want)
