@@ -8,6 +8,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -100,7 +101,7 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 	}
 	versions := c.Spec.Versions
 	stored, unique, names := "", true, map[string]bool{}
-	storing := 0
+	storing, alike := 0, alikeVersions(versions)
 	for i := range versions {
 		v := &versions[i]
 		if v.Storage {
@@ -114,11 +115,7 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 		if i == 0 && v.Name != "" {
 			e.check(field.NewPath("spec"), "version", v.Name, validation.IsDNS1035Label)
 		}
-		where := at
-		if len(versions) == 1 {
-			where = field.NewPath("spec") // where what holds for all was
-		}
-		definedVersion(e, v, schemas[v.Name], where, at)
+		definedVersion(e, v, schemas[v.Name], alike, i == 0, at)
 	}
 	if !unique {
 		e.invalid(at.Child("versions"), versions, "must contain unique version names")
@@ -142,26 +139,61 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 	}
 }
 
+// alike says what all versions of a definition have in common. That is told of
+// where it was when there was one version alone, and once.
+type alike struct{ schema, subresources, columns, selectable bool }
+
+func alikeVersions(all []apiextensionsv1.CustomResourceDefinitionVersion) alike {
+	is := alike{true, true, true, true}
+	for i := range all {
+		a, b := &all[0], &all[i]
+		is.schema = is.schema && apiequality.Semantic.DeepEqual(a.Schema, b.Schema)
+		is.subresources = is.subresources && apiequality.Semantic.DeepEqual(a.Subresources, b.Subresources)
+		is.columns = is.columns && apiequality.Semantic.DeepEqual(a.AdditionalPrinterColumns, b.AdditionalPrinterColumns)
+		is.selectable = is.selectable && apiequality.Semantic.DeepEqual(a.SelectableFields, b.SelectableFields)
+	}
+	return is
+}
+
 // definedVersion judges what a version says of its objects, whose schema was old.
-func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, old *apiextensionsv1.JSONSchemaProps, where, at *field.Path) {
-	var structural *schema.Structural
+func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, old *apiextensionsv1.JSONSchemaProps, all alike, first bool, at *field.Path) {
+	place := func(alike bool) (*field.Path, bool) {
+		if alike {
+			return field.NewPath("spec"), first
+		}
+		return at, true
+	}
 	if v.DeprecationWarning != nil {
 		deprecationWarning(e, v, at.Child("deprecationWarning"))
 	}
-	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+	var structural *schema.Structural
+	missing := v.Schema == nil || v.Schema.OpenAPIV3Schema == nil
+	if missing {
 		e.required(at.Child("schema", "openAPIV3Schema"), "")
-	} else {
+	} else if where, judge := place(all.schema); judge {
 		holder := where.Child("schema")
-		if where != at {
+		if all.schema {
 			holder = where.Child("validation")
 		}
 		structural = jsonSchema(e, v.Schema.OpenAPIV3Schema, old, holder.Child("openAPIV3Schema"))
 	}
-	if s := v.Subresources; s != nil && s.Scale != nil {
-		scalePaths(e, s.Scale, where.Child("subresources", "scale"))
+	if where, judge := place(all.subresources); judge && v.Subresources != nil && v.Subresources.Scale != nil {
+		scalePaths(e, v.Subresources.Scale, where.Child("subresources", "scale"))
 	}
-	columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
-	selectableFields(e, v.SelectableFields, structural, where.Child("selectableFields"))
+	if where, judge := place(all.columns); judge {
+		columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
+	}
+	if where, judge := place(all.selectable); judge && len(v.SelectableFields) > 0 {
+		// Upstream has them beside the schema that they are of.
+		switch at := where.Child("selectableFields"); {
+		case all.selectable && (missing || !all.schema):
+			e.invalid(at, "", "may only be set when validations.schema is included")
+		case !all.selectable && all.schema:
+			e.invalid(at, "", "may only be set when `version.schema.openAPIV3Schema` is not included")
+		default:
+			selectableFields(e, v.SelectableFields, structural, at)
+		}
+	}
 }
 
 // The longest text that says why a version is not to be used.

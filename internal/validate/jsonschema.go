@@ -29,26 +29,20 @@ func jsonSchema(e *problems, s, old *apiextensionsv1.JSONSchemaProps, at *field.
 		}
 	}
 	sound := err == nil && len(e.list) == before
-	r := &schemaRules{e: e, dirty: map[string]bool{}, asBefore: old != nil && apiequality.Semantic.DeepEqual(s, old)}
-	subschema(e, s, at, r.dirty)
+	within := len(e.list)
+	subschema(e, s, at)
 	if err != nil && len(e.list) == before { // nothing has been said yet of what is not supported
 		e.invalid(at, "", err.Error())
 	}
 	if sound {
+		r := &schemaRules{e: e, wrong: slices.Clone(e.list[within:]), asBefore: old != nil && apiequality.Semantic.DeepEqual(s, old)}
 		r.check(structural, at)
 	}
 	return structural
 }
 
-// subschema judges a schema and those within it, and remembers in which there is
-// something wrong.
-func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path, dirty map[string]bool) {
-	before := len(e.list)
-	defer func() {
-		if len(e.list) > before {
-			dirty[at.String()] = true
-		}
-	}()
+// subschema judges a schema and those within it.
+func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
 	for _, f := range []struct {
 		name string
 		set  bool
@@ -77,7 +71,7 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path, 
 		}
 	}
 	schemaExtensions(e, s, at)
-	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at, dirty) })
+	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at) })
 }
 
 // eachSubschema calls f with the schemas right below one.

@@ -96,8 +96,10 @@ func schemaDefaults(s *schema.Structural, old *apiextensionsv1.JSONSchemaProps, 
 // schemaRules compiles the rules of a schema and of those within it, and adds up
 // what they cost.
 type schemaRules struct {
-	e     *problems
-	dirty map[string]bool // schemas of which, or in which, something else is wrong
+	e *problems
+	// wrong is what else is. Rules of schemas of which, or in which, that is said
+	// are not compiled.
+	wrong field.ErrorList
 	// asBefore says that the schema has not changed: then its rules may each
 	// cost what they did.
 	asBefore bool
@@ -150,9 +152,16 @@ func (r *schemaRules) visit(s *schema.Structural, p place) {
 	if a := s.AdditionalProperties; a != nil && a.Structural != nil {
 		r.visit(a.Structural, place{at: p.at.Child("additionalProperties"), values: times(p.values, properties), apart: p.apart})
 	}
-	if len(s.XValidations) > 0 && !r.dirty[p.at.String()] {
+	if len(s.XValidations) > 0 && !r.spoilt(p.at) {
 		r.compile(s, p)
 	}
+}
+
+func (r *schemaRules) spoilt(at *field.Path) bool {
+	return slices.ContainsFunc(r.wrong, func(e *field.Error) bool {
+		below, ok := strings.CutPrefix(e.Field, at.String())
+		return ok && (below == "" || strings.ContainsAny(below[:1], ".["))
+	})
 }
 
 // times is how many values there are if each of n has up to most.
