@@ -205,8 +205,8 @@ func (r *schemaRules) compile(s *schema.Structural, p place) {
 			}
 		}
 		r.e.refused(at.Child("messageExpression"), shown(rule), c.MessageExpressionError)
-		if c.MessageExpression != nil {
-			r.spend("messageExpression", at.Child("messageExpression"), multiply(c.MessageExpressionMaxCost, of))
+		if c.MessageExpression != nil { // whose cost upstream takes for once, however many values there are
+			r.spend("messageExpression", at.Child("messageExpression"), c.MessageExpressionMaxCost)
 		}
 		if o := rule.OptionalOldSelf; o != nil && !c.UsesOldSelf {
 			r.e.invalid(at.Child("optionalOldSelf"), *o, "may not be set if oldSelf is not used in rule")
