@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/cel-go/cel"
@@ -171,6 +172,33 @@ func TestRelease(t *testing.T) {
 		t.Error(err)
 	}
 	runtime.KeepAlive(held)
+}
+
+// Many compile side by side, each with variables of its own.
+func TestSideBySide(t *testing.T) {
+	c := NewCompiler()
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			v := NewVariables()
+			want := []*Type{cel.IntType, cel.StringType}[i%2]
+			v.Declare("v", want)
+			e, err := c.Admission(Scope{Params: i%4 < 2}, v)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 20 {
+				if r, err := e.Compile("[variables.v][0]", New); err != nil || r.Type != want {
+					t.Errorf("got %v: %v", r.Type, err)
+				}
+				if r := c.Device("device.driver == 'a'", Stored); r.Error != nil {
+					t.Error(r.Error)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 // What is said of an expression is bounded, whatever it is.
