@@ -178,6 +178,23 @@ func TestStoredSelectors(t *testing.T) {
 	said(t, judged(t, class(later, "true"), class(later)))
 }
 
+// Rules that cost more than they may are not asked of many defaults.
+func TestDefaultsAreBounded(t *testing.T) {
+	for n, asked := range map[int]bool{fewDefaults: true, fewDefaults + 1: false} {
+		got := judged(t, crd(func(s *apiextensionsv1.JSONSchemaProps) {
+			for i := range n {
+				list := s.Properties["list"]
+				list.XValidations = apiextensionsv1.ValidationRules{{Rule: "self.all(x, self.all(y, self.all(z, x == y || z == 'a'))) && false", Message: " "}}
+				list.Default = &apiextensionsv1.JSON{Raw: []byte(`["a", "b"]`)}
+				s.Properties[fmt.Sprint("list", i)] = list
+			}
+		}), nil)
+		if said(t, got, "message: Invalid value"); strings.Contains(got, "default") != asked {
+			t.Errorf("of %d defaults asked %v: %s", n, !asked, got)
+		}
+	}
+}
+
 // Types are found in a time that grows with the square of an expression, so that
 // a few that are long, or many that are less so, would keep a processor busy.
 func TestWorkIsBounded(t *testing.T) {

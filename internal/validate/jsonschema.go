@@ -14,8 +14,8 @@ import (
 var schemaTypes = []string{"array", "boolean", "integer", "number", "object", "string"} // never changed
 
 // jsonSchema judges the schema of custom resources, which replaces old: whether it
-// is structural, its defaults and what it may say at all, and if there is nothing
-// against that, its rules. It returns what structure the schema has.
+// is structural, and what it may say at all; then its defaults, and if there is
+// nothing against them, its rules. It returns what structure the schema has.
 func jsonSchema(e *problems, s, old *apiextensionsv1.JSONSchemaProps, at *field.Path) *schema.Structural {
 	if s.Nullable {
 		e.forbidden(at.Child("nullable"), "nullable cannot be true at the root")
@@ -24,20 +24,29 @@ func jsonSchema(e *problems, s, old *apiextensionsv1.JSONSchemaProps, at *field.
 	before := len(e.list)
 	if err == nil {
 		e.all(schema.ValidateStructural(at, structural))
-		if len(e.list) == before && e.affords(at, ruleTexts(s)...) {
-			e.all(schemaDefaults(structural, old, at))
-		}
 	}
-	sound := err == nil && len(e.list) == before
-	within := len(e.list)
+	sound, within := err == nil && len(e.list) == before, len(e.list)
 	subschema(e, s, at)
 	if err != nil && len(e.list) == before { // nothing has been said yet of what is not supported
 		e.invalid(at, "", err.Error())
 	}
-	if sound {
-		r := &schemaRules{e: e, wrong: slices.Clone(e.list[within:]), asBefore: old != nil && apiequality.Semantic.DeepEqual(s, old)}
-		r.check(structural, at)
+	if !sound || !e.affords(at, ruleTexts(s)...) {
+		return structural
 	}
+	r := &schemaRules{
+		e: &problems{cel: e.cel, stored: e.stored}, wrong: slices.Clone(e.list[within:]),
+		asBefore: old != nil && apiequality.Semantic.DeepEqual(s, old),
+	}
+	r.check(structural, at)
+	// Rules that cost too much are asked of a few defaults at most: each may take
+	// a second.
+	if r.most <= schemaBudget || defaulted(structural) <= fewDefaults {
+		if wrong := schemaDefaults(structural, old, at); len(wrong) > 0 {
+			e.all(wrong)
+			return structural
+		}
+	}
+	e.all(r.e.list)
 	return structural
 }
 

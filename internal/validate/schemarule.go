@@ -93,17 +93,39 @@ func schemaDefaults(s *schema.Structural, old *apiextensionsv1.JSONSchemaProps, 
 	return errs
 }
 
+// fewDefaults are so many that they may be judged whatever the rules cost.
+const fewDefaults = 16
+
+// defaulted counts the defaults of a schema and of those within it.
+func defaulted(s *schema.Structural) int {
+	n := 0
+	if s.Default.Object != nil {
+		n++
+	}
+	for _, p := range s.Properties {
+		n += defaulted(&p)
+	}
+	if s.Items != nil {
+		n += defaulted(s.Items)
+	}
+	if a := s.AdditionalProperties; a != nil && a.Structural != nil {
+		n += defaulted(a.Structural)
+	}
+	return n
+}
+
 // schemaRules compiles the rules of a schema and of those within it, and adds up
 // what they cost.
 type schemaRules struct {
-	e *problems
-	// wrong is what else is. Rules of schemas of which, or in which, that is said
-	// are not compiled.
+	e *problems // of the rules alone
+	// wrong is what else is. Of rules of schemas of which, or in which, that is
+	// said, nothing is; only most counts them.
 	wrong field.ErrorList
 	// asBefore says that the schema has not changed: then its rules may each
 	// cost what they did.
 	asBefore bool
 	total    uint64
+	most     uint64
 	costly   []costlyRule
 }
 
@@ -152,8 +174,8 @@ func (r *schemaRules) visit(s *schema.Structural, p place) {
 	if a := s.AdditionalProperties; a != nil && a.Structural != nil {
 		r.visit(a.Structural, place{at: p.at.Child("additionalProperties"), values: times(p.values, properties), apart: p.apart})
 	}
-	if len(s.XValidations) > 0 && !r.spoilt(p.at) {
-		r.compile(s, p)
+	if len(s.XValidations) > 0 {
+		r.compile(s, p, r.spoilt(p.at))
 	}
 }
 
@@ -172,6 +194,13 @@ func times(n uint64, most *int64) uint64 {
 	return multiply(n, uint64(max(*most, 0)))
 }
 
+func add(a, b uint64) uint64 {
+	if n, over := bits.Add64(a, b, 0); over == 0 {
+		return n
+	}
+	return math.MaxUint64
+}
+
 func multiply(a, b uint64) uint64 {
 	if over, n := bits.Mul64(a, b); over == 0 {
 		return n
@@ -180,7 +209,7 @@ func multiply(a, b uint64) uint64 {
 }
 
 // compile compiles the rules of one schema.
-func (r *schemaRules) compile(s *schema.Structural, p place) {
+func (r *schemaRules) compile(s *schema.Structural, p place, spoilt bool) {
 	rules := p.at.Child("x-kubernetes-validations")
 	t := model.SchemaDeclType(s, p.root || s.XEmbeddedResource)
 	if t == nil {
@@ -189,6 +218,7 @@ func (r *schemaRules) compile(s *schema.Structural, p place) {
 	results, err := r.e.cel.Rules(s, t, r.e.stored.origin)
 	if err != nil {
 		r.e.add(field.InternalError(rules, err))
+		r.most = math.MaxUint64
 		return
 	}
 	for i, c := range results {
@@ -196,6 +226,12 @@ func (r *schemaRules) compile(s *schema.Structural, p place) {
 		of := p.values
 		if of == math.MaxUint64 {
 			of = c.MaxCardinality
+		}
+		if c.Error == nil {
+			r.most = add(r.most, add(multiply(c.MaxCost, of), c.MessageExpressionMaxCost))
+		}
+		if spoilt {
+			continue
 		}
 		r.e.refused(at.Child("rule"), shown(rule), c.Error)
 		if c.Error == nil {
@@ -227,10 +263,7 @@ func (r *schemaRules) spend(what string, at *field.Path, cost uint64) {
 	if cost > ruleBudget && !r.asBefore {
 		r.e.forbidden(at, overBudget("estimated "+what+" cost", cost, ruleBudget))
 	}
-	total, over := bits.Add64(r.total, cost, 0)
-	if r.total = total; over != 0 {
-		r.total = math.MaxUint64
-	}
+	r.total = add(r.total, cost)
 	if cost < schemaBudget/100 {
 		return // others did it
 	}
