@@ -89,15 +89,13 @@ func (s *Server) followOnce(ctx context.Context, k *kind, sel *cache.Selection, 
 		return
 	}
 	defer w.Close()
-	var buf []cache.Delivery
 	for first := true; ; first = false { // nothing may be what there is at first
-		var bell <-chan struct{}
-		if buf, bell, err = w.Next(buf[:0]); err != nil {
+		b, bell, err := w.Next()
+		if err != nil {
 			return
 		}
-		if first || len(buf) > 0 {
+		if first || len(b.Deliveries()) > 0 {
 			changed()
-			clear(buf)
 		}
 		if bell == nil {
 			continue

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -351,24 +350,20 @@ func (q *request) page(p page) error {
 	if media == scheme.YAML || q.form.pretty && media == scheme.JSON {
 		return q.slowPage(p)
 	}
-	items := make([][]byte, len(p.entries))
-	for i, e := range p.entries {
-		b, err := e.Bytes(by)
-		if err != nil {
-			return apierrors.NewInternalError(err)
-		}
-		items[i] = b
+	items, err := cache.All(p.entries, by)
+	if err != nil {
+		return apierrors.NewInternalError(err)
 	}
 	q.w.Header()["Content-Type"] = contentTypes[media]
 	out := q.beginSized(items)
-	err := q.writeList(out, media, &p.meta, values(items))
+	err = q.writeList(out, media, &p.meta, items)
 	if cerr := out.Close(); err == nil {
 		err = cerr
 	}
 	return err
 }
 
-func (q *request) writeList(out io.Writer, media scheme.MediaType, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+func (q *request) writeList(out io.Writer, media scheme.MediaType, meta *metav1.ListMeta, items [][]byte) error {
 	if q.form.shape == partlyList {
 		return scheme.WriteListOf(out, media, "meta.k8s.io/v1", "PartialObjectMetadataList", meta, items)
 	}
@@ -392,32 +387,18 @@ func (q *request) betaList(p page) error {
 
 const betaVersion = "meta.k8s.io/v1beta1"
 
-func values(items [][]byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for _, b := range items {
-			if !yield(b) {
-				return
-			}
-		}
-	}
-}
-
 // slowPage writes lists for human eyes.
 func (q *request) slowPage(p page) error {
 	by := q.kind.encoders[scheme.JSON]
 	if q.form.shape == partlyList {
 		by = q.kind.partial[scheme.JSON]
 	}
-	var items [][]byte
-	for _, e := range p.entries {
-		b, err := e.Bytes(by)
-		if err != nil {
-			return apierrors.NewInternalError(err)
-		}
-		items = append(items, b)
+	items, err := cache.All(p.entries, by)
+	if err != nil {
+		return apierrors.NewInternalError(err)
 	}
 	var j strings.Builder
-	if err := q.writeList(&j, scheme.JSON, &p.meta, values(items)); err != nil {
+	if err := q.writeList(&j, scheme.JSON, &p.meta, items); err != nil {
 		return apierrors.NewInternalError(err)
 	}
 	b := []byte(strings.TrimSuffix(j.String(), "\n"))

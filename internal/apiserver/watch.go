@@ -23,8 +23,6 @@ const (
 	watchAtLeast = 30 * time.Minute
 	// flushFrom is how much is gathered before it is written.
 	flushFrom = 32 << 10
-	// quietBatch is how much room for events a quiet watch keeps.
-	quietBatch = 16
 )
 
 // Content types of watches, shared and never changed.
@@ -86,17 +84,31 @@ type watchStream struct {
 	*request
 	w       *cache.Watcher
 	flusher http.Flusher
-	buf     []byte
-	room    *[]byte // buf's, from the pool; nil while there is nothing to write
+	frames          // gathered, to be written
+	room    *[]byte // frames.buf's, from the pool; nil while there is nothing to write
 	written bool    // since the last flush
-	batch   []cache.Delivery
-	events  [9]uint64 // gathered, by size
-	bytes   int       // of them
 
 	marks       bool // bookmarks are wanted
 	initialMark bool // the end of what existed is to be marked
 	headed      bool // the columns of a table have been described
 	marked      int64
+}
+
+// frames are events as a client is told them.
+type frames struct {
+	buf    []byte
+	events [9]uint64 // how many, by the size of their objects
+	bytes  int       // of these
+}
+
+func (f *frames) add(mt scheme.MediaType, t watch.EventType, object []byte) {
+	f.events[measure.Bucket(eventBounds, float64(len(object)))]++
+	f.bytes += len(object)
+	if mt == scheme.Protobuf {
+		f.buf = scheme.AppendEventProtobuf(f.buf, t, object)
+	} else {
+		f.buf = scheme.AppendEventJSON(f.buf, t, object)
+	}
 }
 
 func (s *watchStream) run(seconds *int64) error {
@@ -115,21 +127,11 @@ func (s *watchStream) run(seconds *int64) error {
 	}
 	s.flusher.Flush()
 	for due, over := false, false; ; {
-		var (
-			bell <-chan struct{}
-			err  error
-		)
-		s.batch, bell, err = s.w.Next(s.batch[:0])
-		for i := range s.batch {
-			if ferr := s.event(&s.batch[i]); ferr != nil {
-				return s.fail(ferr)
-			}
-			if len(s.buf) >= flushFrom && !s.write() {
-				return nil
-			}
-		}
-		if clear(s.batch); cap(s.batch) > quietBatch && bell != nil {
-			s.batch = nil
+		batch, bell, err := s.w.Next()
+		if going, ferr := s.tell(batch); ferr != nil {
+			return s.fail(ferr)
+		} else if !going {
+			return nil
 		}
 		if s.initialMark {
 			if at := s.w.InitialDone(); at > 0 {
@@ -189,49 +191,105 @@ func (s *watchStream) listed() {
 	}
 }
 
+// tell tells what is in a batch, and whether the client still hears.
+func (s *watchStream) tell(batch *cache.Batch) (going bool, err error) {
+	if by := s.encoder(); by != nil && batch.IsShared() {
+		all, err := cache.Shared(batch, by, func(ds []cache.Delivery) (*frames, error) {
+			return framed(ds, by, s.form.media)
+		})
+		if err != nil || s.room != nil && !s.write() {
+			return false, err
+		}
+		return s.send(all), nil
+	}
+	for _, d := range batch.Deliveries() {
+		if err := s.event(&d); err != nil {
+			return false, err
+		}
+		if len(s.buf) >= flushFrom && !s.write() {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// encoder makes the bytes of an object in the client's form, if an event has
+// nothing but these; nil otherwise.
+func (s *watchStream) encoder() *cache.Encoder {
+	switch {
+	case s.form.shape == table:
+		return nil
+	case s.form.shape == partly || s.form.shape == partlyList:
+		if s.form.beta {
+			return nil
+		}
+		return s.kind.partial[s.form.media]
+	}
+	return s.kind.encoders[s.form.media]
+}
+
+// framed returns what all who watch in one form are told.
+func framed(ds []cache.Delivery, by *cache.Encoder, mt scheme.MediaType) (*frames, error) {
+	objects, room := make([][]byte, len(ds)), 0
+	for i := range ds {
+		b, err := bytesOf(&ds[i], by)
+		if err != nil {
+			return nil, err
+		}
+		objects[i] = b
+		room += len(b) + eventRoom
+	}
+	f := &frames{buf: make([]byte, 0, room)}
+	for i, b := range objects {
+		f.add(mt, ds[i].Type, b)
+	}
+	return f, nil
+}
+
+// eventRoom is what an event takes beyond its object, at most.
+const eventRoom = 64
+
 // write writes what was gathered, to be flushed. An idle watch holds no buffer.
 func (s *watchStream) write() bool {
-	s.count()
-	s.written = true
-	n, err := s.request.w.Write(s.buf)
-	s.sent += int64(n)
+	ok := s.send(&s.frames)
 	if *s.room = s.buf; cap(s.buf) <= smallMost {
 		small.Put(s.room)
 	}
-	s.buf, s.room = nil, nil
+	s.frames, s.room = frames{}, nil
+	return ok
+}
+
+// send writes frames, to be flushed. They are counted now, so that all watches
+// do not meet there at every event.
+func (s *watchStream) send(f *frames) bool {
+	s.kind.stats.events.AddMany(f.events[:], int64(f.bytes))
+	s.written = true
+	n, err := s.request.w.Write(f.buf)
+	s.sent += int64(n)
 	return err == nil
 }
 
 // event appends one event in the client's form.
 func (s *watchStream) event(d *cache.Delivery) error {
-	var (
-		b   []byte
-		err error
-	)
-	switch s.form.shape {
-	case table:
-		t, terr := s.table([]runtime.Object{d.Entry.Object}, !s.headed)
-		if terr != nil {
-			return terr
+	if by := s.encoder(); by != nil {
+		b, err := bytesOf(d, by)
+		if err == nil {
+			s.frame(d.Type, b)
 		}
-		s.headed = true
-		t.ResourceVersion = d.Entry.Meta().GetResourceVersion()
-		return s.append(d.Type, t)
-	case partly, partlyList:
-		if s.form.beta {
-			p := partial(d.Entry.Object)
-			p.APIVersion = betaVersion
-			return s.append(d.Type, p)
-		}
-		b, err = bytesOf(d, s.kind.partial[s.form.media])
-	default:
-		b, err = bytesOf(d, s.kind.encoders[s.form.media])
+		return err
 	}
+	if s.form.shape != table {
+		p := partial(d.Entry.Object)
+		p.APIVersion = betaVersion
+		return s.append(d.Type, p)
+	}
+	t, err := s.table([]runtime.Object{d.Entry.Object}, !s.headed)
 	if err != nil {
 		return err
 	}
-	s.frame(d.Type, b)
-	return nil
+	s.headed = true
+	t.ResourceVersion = d.Entry.Meta().GetResourceVersion()
+	return s.append(d.Type, t)
 }
 
 func bytesOf(d *cache.Delivery, by *cache.Encoder) ([]byte, error) {
@@ -242,24 +300,11 @@ func bytesOf(d *cache.Delivery, by *cache.Encoder) ([]byte, error) {
 }
 
 func (s *watchStream) frame(t watch.EventType, object []byte) {
-	s.events[measure.Bucket(eventBounds, float64(len(object)))]++
-	s.bytes += len(object)
 	if s.room == nil {
 		s.room = small.Get().(*[]byte)
 		s.buf = (*s.room)[:0]
 	}
-	if s.form.media == scheme.Protobuf {
-		s.buf = scheme.AppendEventProtobuf(s.buf, t, object)
-	} else {
-		s.buf = scheme.AppendEventJSON(s.buf, t, object)
-	}
-}
-
-// count tells the metrics of the events that were gathered since it was last
-// called, so that all watches do not meet there at every event.
-func (s *watchStream) count() {
-	s.kind.stats.events.AddMany(s.events[:], int64(s.bytes))
-	s.events, s.bytes = [9]uint64{}, 0
+	s.add(s.form.media, t, object)
 }
 
 // append appends an event about an object whose bytes are nobody else's.

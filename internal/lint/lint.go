@@ -20,17 +20,18 @@ const module = "clipper/"
 // levels maps the beginning of a package's path to its level. The longest
 // match counts.
 var levels = map[string]int{
-	"internal/run":     1,
-	"internal/config":  1,
-	"internal/memory":  1,
-	"internal/trace":   1,
-	"internal/measure": 1,
-	"internal/scheme":  1,
-	"internal/cel":     1,
-	"internal/nft":     1,
-	"internal/lint":    1,
-	"internal/pack":    1,
-	"internal/thread":  0, // namespaces of a thread; nft, at 1, is tested with it
+	"internal/run":      1,
+	"internal/config":   1,
+	"internal/memory":   1,
+	"internal/trace":    1,
+	"internal/measure":  1,
+	"internal/scheme":   1,
+	"internal/cel":      1,
+	"internal/nft":      1,
+	"internal/lint":     1,
+	"internal/pack":     1,
+	"internal/thread":   0, // namespaces of a thread; nft, at 1, is tested with it
+	"internal/prefetch": 0, // a hint to the processor; scheme, at 1, gives it
 
 	"internal/store":     2,
 	"internal/auth":      2,

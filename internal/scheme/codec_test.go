@@ -120,7 +120,7 @@ func TestListsAndEvents(t *testing.T) {
 			b = bytes.TrimPrefix(b, []byte("before"))
 			for _, n := range []int{0, 1, 3} {
 				var buf bytes.Buffer
-				items := slices.Values(slices.Repeat([][]byte{b}, n))
+				items := slices.Repeat([][]byte{b}, n)
 				write := r.WriteListJSON
 				if mt == Protobuf {
 					write = r.WriteListProtobuf

@@ -6,8 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"slices"
+
+	"clipper/internal/prefetch"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -19,11 +20,11 @@ import (
 // WriteListJSON writes a list of the row's kind. Each item is an object's whole
 // JSON; as upstream's do, the items of a list go without their kind. w should
 // be buffered.
-func (r *Resource) WriteListJSON(w io.Writer, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+func (r *Resource) WriteListJSON(w io.Writer, meta *metav1.ListMeta, items [][]byte) error {
 	return writeListJSON(w, r.apiVersion, r.Kind+"List", r.jsonHead, meta, items)
 }
 
-func writeListJSON(w io.Writer, apiVersion, kind, itemHead string, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+func writeListJSON(w io.Writer, apiVersion, kind, itemHead string, meta *metav1.ListMeta, items [][]byte) error {
 	m, err := json.Marshal(meta)
 	if err != nil {
 		return fmt.Errorf("encode list metadata: %w", err)
@@ -38,7 +39,8 @@ func writeListJSON(w io.Writer, apiVersion, kind, itemHead string, meta *metav1.
 	}
 	// What goes before an item: with its kind left in, or cut off.
 	next, nextBare := "", "{"
-	for item := range items {
+	for i, item := range items {
+		bringAfter(items, i)
 		open := next
 		if rest, ok := bytes.CutPrefix(item, []byte(itemHead)); ok && itemHead != "" {
 			open, item = nextBare, rest
@@ -56,15 +58,14 @@ func writeListJSON(w io.Writer, apiVersion, kind, itemHead string, meta *metav1.
 }
 
 // WriteListProtobuf writes a list of the row's kind. Each item is an object's
-// whole protobuf encoding. items is ranged over twice and must give the same
-// both times. w should be buffered.
-func (r *Resource) WriteListProtobuf(w io.Writer, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+// whole protobuf encoding. w should be buffered.
+func (r *Resource) WriteListProtobuf(w io.Writer, meta *metav1.ListMeta, items [][]byte) error {
 	return writeListProtobuf(w, r.apiVersion, r.Kind+"List", meta, items)
 }
 
 // WriteListOf writes a list of any kind, such as PartialObjectMetadataList, in
 // JSON or protobuf; the items stay as they are.
-func WriteListOf(w io.Writer, mt MediaType, apiVersion, kind string, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+func WriteListOf(w io.Writer, mt MediaType, apiVersion, kind string, meta *metav1.ListMeta, items [][]byte) error {
 	if mt == Protobuf {
 		return writeListProtobuf(w, apiVersion, kind, meta, items)
 	}
@@ -74,14 +75,14 @@ func WriteListOf(w io.Writer, mt MediaType, apiVersion, kind string, meta *metav
 // writeListProtobuf cuts each item out of its envelope: what it holds there, with
 // its tag and length, is what the list holds. All envelopes of a kind are alike,
 // so the lengths tell how much that is, and each item is looked at once.
-func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMeta, items iter.Seq[[]byte]) error {
+func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMeta, items [][]byte) error {
 	m, err := meta.Marshal()
 	if err != nil {
 		return fmt.Errorf("encode list metadata: %w", err)
 	}
 	var head []byte // of every item
 	total := bytesSize(len(m))
-	for item := range items {
+	for _, item := range items {
 		if head == nil {
 			if head = envelopeHead(item); head == nil {
 				return fmt.Errorf("list %s: an item that begins with %.40q is not in protobuf", kind, item)
@@ -97,7 +98,8 @@ func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMe
 	if _, err := w.Write(b); err != nil {
 		return err
 	}
-	for item := range items {
+	for i, item := range items {
+		bringAfter(items, i)
 		rest, ok := bytes.CutPrefix(item, head)
 		if !ok || !bytes.HasSuffix(rest, []byte(protoTail)) {
 			return fmt.Errorf("list %s: an item that begins with %.40q is of another kind", kind, item)
@@ -108,6 +110,14 @@ func writeListProtobuf(w io.Writer, apiVersion, kind string, meta *metav1.ListMe
 	}
 	_, err = io.WriteString(w, protoTail)
 	return err
+}
+
+// bringAfter brings an item near that is a few after the i-th.
+func bringAfter(items [][]byte, i int) {
+	const ahead = 6
+	if i+ahead < len(items) {
+		prefetch.Bytes(items[i+ahead])
+	}
 }
 
 // envelopeHead returns what goes before the object in its envelope, the magic

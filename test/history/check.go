@@ -39,7 +39,7 @@ func growth(h *History) (wrong []string) {
 	var all []told
 	for _, o := range h.Ops {
 		if o.Outcome == Done && o.Got.Revision > 0 {
-			write := o.Verb == "create" || o.Verb == "update" || o.Verb == "patch"
+			write := o.Verb != "get"
 			t := told{o.Call, o.Return, o.Got.Revision, write, fmt.Sprintf("%s of %s", o.Verb, o.Key)}
 			if !write {
 				t.call = -1 // an object may be older than the newest write
@@ -101,9 +101,12 @@ func step(s State, o Op) []any {
 	// the revision it insists on. Of a revision that nobody was told nobody can
 	// insist on.
 	able := exists
-	if o.Verb == "create" {
+	switch {
+	case o.Verb == "create":
 		able = !exists
-	} else if o.Expect != 0 {
+	case o.Verb == "apply":
+		able = true
+	case o.Expect != 0:
 		able = exists && s.Revision == o.Expect
 	}
 	after := State{Value: o.Value, Revision: o.Got.Revision}

@@ -7,6 +7,8 @@
 // nothing of the server.
 package history
 
+import "k8s.io/apimachinery/pkg/types"
+
 // State is what an object holds at a revision; the zero State is no object.
 // Values are never written twice.
 type State struct {
@@ -26,7 +28,8 @@ const (
 // Op is a call about one object.
 type Op struct {
 	Client     int
-	Verb       string // get, create, update, patch, delete
+	Verb       string          // get, create, update, patch, apply, delete
+	Form       types.PatchType // of a patch
 	Key, Value string
 	Expect     int64 // the revision that a write insists on; 0 is any
 	// Call and Return are in nanoseconds of one clock. A call whose outcome is

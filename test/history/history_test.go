@@ -292,6 +292,9 @@ func faults(t *testing.T, good *history.History) {
 			})
 			o.Outcome, o.Got = history.Done, history.State{Value: o.Value, Revision: 1 << 40}
 		}, "no order explains"},
+		{"an apply is refused", func(h *history.History) {
+			op(h, func(o *history.Op) bool { return o.Verb == "apply" && o.Outcome == history.Done }).Outcome = history.Refused
+		}, "no order explains"},
 		{"a revision is given twice", func(h *history.History) {
 			first := op(h, written)
 			second := op(h, func(o *history.Op) bool { return written(o) && o.Call > first.Return })
@@ -332,7 +335,7 @@ func faults(t *testing.T, good *history.History) {
 		}
 		f.seed(h)
 		if wrong := strings.Join(history.Check(h), "\n"); !regexp.MustCompile(f.want).MatchString(wrong) {
-			t.Errorf("%s, and the checks say %q", f.name, wrong)
+			t.Errorf("%s, and the checks say %.2000q", f.name, wrong)
 		}
 	}
 }

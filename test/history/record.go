@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
@@ -120,14 +121,19 @@ func (r *Recorder) Write(ctx context.Context, client, n int, keys []string) {
 		switch k := rnd.IntN(20); {
 		case k < 5:
 			o.Verb, o.Value = "get", ""
-		case k < 9:
+		case k < 8:
 			o.Verb = "create"
-		case k < 13:
+		case k < 12:
 			o.Verb, o.Expect = "update", seen[o.Key]
-		case k < 15:
+		case k < 14:
 			o.Verb = "update"
+		case k < 16:
+			o.Verb, o.Form = "patch", patchForms[rnd.IntN(len(patchForms))]
+			if rnd.IntN(2) == 0 {
+				o.Expect = seen[o.Key]
+			}
 		case k < 17:
-			o.Verb = "patch"
+			o.Verb = "apply"
 		case k < 18:
 			o.Verb, o.Value, o.Expect = "delete", "", seen[o.Key]
 		default:
@@ -173,8 +179,11 @@ func (r *Recorder) call(ctx context.Context, maps corev1client.ConfigMapInterfac
 	case "update":
 		got, err = maps.Update(ctx, m, metav1.UpdateOptions{})
 	case "patch":
-		patch := fmt.Sprintf(`{"metadata":{"labels":{"half":%q}},"data":{"v":%q}}`, Half(o.Value), o.Value)
-		got, err = maps.Patch(ctx, o.Key, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+		got, err = maps.Patch(ctx, o.Key, o.Form, patch(o), metav1.PatchOptions{})
+	case "apply":
+		c := applycorev1.ConfigMap(o.Key, "").WithLabels(m.Labels).WithData(m.Data)
+		c.Namespace = nil // the client's
+		got, err = maps.Apply(ctx, c, metav1.ApplyOptions{FieldManager: fmt.Sprint("applier-", o.Client%2), Force: true})
 	case "delete":
 		d := metav1.DeleteOptions{}
 		if o.Expect > 0 {
@@ -191,7 +200,8 @@ func (r *Recorder) call(ctx context.Context, maps corev1client.ConfigMapInterfac
 		return err
 	case o.Verb == "get" && apierrors.IsNotFound(err):
 		return nil
-	case apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err), apierrors.IsConflict(err):
+	case apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err), apierrors.IsConflict(err),
+		apierrors.IsInvalid(err) && o.Form == types.JSONPatchType: // a test that fails
 		o.Outcome = Refused
 		return nil
 	}
@@ -199,11 +209,30 @@ func (r *Recorder) call(ctx context.Context, maps corev1client.ConfigMapInterfac
 	return err
 }
 
+var patchForms = []types.PatchType{types.MergePatchType, types.StrategicMergePatchType, types.JSONPatchType}
+
+// patch returns what makes an object's value and half those of a call, if the
+// object is at the revision it insists on.
+func patch(o *Op) []byte {
+	if o.Form == types.JSONPatchType {
+		test := ""
+		if o.Expect != 0 {
+			test = fmt.Sprintf(`{"op":"test","path":"/metadata/resourceVersion","value":"%d"},`, o.Expect)
+		}
+		return fmt.Appendf(nil, `[%s{"op":"replace","path":"/metadata/labels/half","value":%q},{"op":"replace","path":"/data/v","value":%q}]`, test, Half(o.Value), o.Value)
+	}
+	at := ""
+	if o.Expect != 0 {
+		at = fmt.Sprintf(`"resourceVersion":"%d",`, o.Expect)
+	}
+	return fmt.Appendf(nil, `{"metadata":{%s"labels":{"half":%q}},"data":{"v":%q}}`, at, Half(o.Value), o.Value)
+}
+
 // List makes n random lists.
 func (r *Recorder) List(ctx context.Context, client, n int) {
 	maps := r.Clients(client)
 	rnd := rand.New(rand.NewPCG(uint64(client), uint64(r.now())))
-	last := int64(0)
+	last, past := int64(0), []int64(nil)
 	for range n {
 		if ctx.Err() != nil {
 			return
@@ -218,7 +247,8 @@ func (r *Recorder) List(ctx context.Context, client, n int) {
 		case k < 8:
 			o.ResourceVersion, o.ResourceVersionMatch, l.AtLeast = strconv.FormatInt(last, 10), metav1.ResourceVersionMatchNotOlderThan, last
 		default:
-			o.ResourceVersion, o.ResourceVersionMatch, l.Exactly = strconv.FormatInt(last, 10), metav1.ResourceVersionMatchExact, last
+			at := past[rnd.IntN(len(past))]
+			o.ResourceVersion, o.ResourceVersionMatch, l.Exactly = strconv.FormatInt(at, 10), metav1.ResourceVersionMatchExact, at
 		}
 		if rnd.IntN(3) == 0 {
 			l.Label = "odd"
@@ -232,12 +262,12 @@ func (r *Recorder) List(ctx context.Context, client, n int) {
 		l.Return = r.now()
 		switch {
 		case err == nil:
-			last = l.Revision
+			last, past = max(last, l.Revision), append(past, l.Revision)
 			r.mu.Lock()
 			r.h.Lists = append(r.h.Lists, l)
 			r.mu.Unlock()
 		case apierrors.IsResourceExpired(err): // the past is forgotten, as by a restart
-			last = 0
+			last, past = 0, nil
 		case cut(err):
 			r.await(ctx)
 		default:

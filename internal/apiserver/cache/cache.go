@@ -66,6 +66,7 @@ type Cache struct {
 	waiters map[*waiter]struct{}
 
 	wakes []chan struct{} // the sink's own, reused
+	turn  uint64          // the sink's own: how often it was given events
 	full  chan struct{}   // says that there is something to trim
 }
 
@@ -309,6 +310,7 @@ func (c *Cache) sink(events []store.Event) {
 	if len(events) == 0 {
 		return
 	}
+	c.turn++
 	var held *Resource
 	for i := range events {
 		ev := &events[i]

@@ -111,16 +111,12 @@ type view struct {
 // follow applies events until the revision is reached, checking that each is
 // possible after the last.
 func (v *view) follow(w *cache.Watcher, until int64, done <-chan struct{}) error {
-	var buf []cache.Delivery
 	for {
-		var (
-			bell <-chan struct{}
-			err  error
-		)
-		if buf, bell, err = w.Next(buf[:0]); err != nil {
+		b, bell, err := w.Next()
+		if err != nil {
 			return err
 		}
-		for _, d := range buf {
+		for _, d := range b.Deliveries() {
 			if err := v.apply(d); err != nil {
 				return err
 			}
@@ -134,18 +130,9 @@ func (v *view) follow(w *cache.Watcher, until int64, done <-chan struct{}) error
 		select {
 		case <-bell:
 		case <-done:
-			// All is written: what is still to come is there at the next look.
-			if w.Progress() >= until {
-				return nil
-			}
-			if buf, bell, err = w.Next(buf[:0]); err != nil {
-				return err
-			}
-			for _, d := range buf {
-				if err := v.apply(d); err != nil {
-					return err
-				}
-			}
+			// All is written: what is still to come is there at the next look,
+			// or is rung for.
+			done = nil
 		}
 	}
 }
@@ -216,9 +203,10 @@ func TestWatchersAgree(t *testing.T) {
 			}
 		})
 	}
-	for n := range 40 {
+	for n := range 120 {
 		watching.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(n), 11))
+			crowd := n >= 40
 			sel := selections[n%len(selections)]
 			for { // come at different times
 				if s := f.r.Snapshot(); s.Revision > int64(rnd.IntN(writers*each)) {
@@ -237,14 +225,28 @@ func TestWatchersAgree(t *testing.T) {
 				})
 				o = cache.WatchOptions{Revision: s.Revision}
 			}
+			o.Crowd = crowd
 			w, err := f.r.Watch(context.Background(), sel, o)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer w.Close()
-			<-done // the slowest there can be, but for those who come late
-			if err := v.follow(w, f.cache.Revision(), done); err != nil {
+			if !crowd {
+				<-done // the slowest there can be, but for those who come late
+			}
+			if crowd && n%5 == 0 { // somebody leaves while others are told
+				if err := v.follow(w, w.Progress()+int64(rnd.IntN(500)), done); err != nil {
+					t.Errorf("watcher %d, who leaves: %v", n, err)
+				}
+				return
+			}
+			err = v.follow(w, f.cache.Revision(), done)
+			if err == nil && crowd {
+				<-done
+				err = v.follow(w, f.cache.Revision(), nil)
+			}
+			if err != nil {
 				t.Errorf("watcher %d: %v", n, err)
 				return
 			}
@@ -369,7 +371,7 @@ func TestFallingBehind(t *testing.T) {
 		clk.Step(time.Hour)
 		last = f.write(pod("a", "", fmt.Sprint(last)), "a", last, true)
 	}
-	if _, _, err := w.Next(nil); !apierrors.IsResourceExpired(err) {
+	if _, _, err := w.Next(); !apierrors.IsResourceExpired(err) {
 		t.Errorf("a watcher that fell out of the window: %v", err)
 	}
 	_, err = f.r.Watch(t.Context(), all, cache.WatchOptions{Revision: first})
@@ -381,9 +383,9 @@ func TestFallingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer recent.Close()
-	got, _, err := recent.Next(nil)
-	if err != nil || len(got) != 100 {
-		t.Errorf("%d events, %v", len(got), err)
+	got, _, err := recent.Next()
+	if err != nil || len(got.Deliveries()) != 100 {
+		t.Errorf("%d events, %v", len(got.Deliveries()), err)
 	}
 }
 
@@ -496,8 +498,8 @@ func TestWindowsShrink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	if got, _, err := w.Next(nil); err != nil || len(got) != 128 {
-		t.Errorf("%d events, %v", len(got), err)
+	if got, _, err := w.Next(); err != nil || len(got.Deliveries()) != 128 {
+		t.Errorf("%d events, %v", len(got.Deliveries()), err)
 	}
 }
 
@@ -518,12 +520,12 @@ func TestCrowd(t *testing.T) {
 	next := func(w *cache.Watcher) (told int, bell <-chan struct{}) {
 		t.Helper()
 		for bell == nil {
-			var buf []cache.Delivery
+			var b *cache.Batch
 			var err error
-			if buf, bell, err = w.Next(nil); err != nil {
+			if b, bell, err = w.Next(); err != nil {
 				t.Fatal(err)
 			}
-			told += len(buf)
+			told += len(b.Deliveries())
 		}
 		return told, bell
 	}
@@ -575,6 +577,59 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
+// TestShared: watchers of one selection are told the same batch, of which what
+// clients get is made once; others are not.
+func TestShared(t *testing.T) {
+	clk := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, clk)
+	by := &cache.Encoder{}
+	made := 0
+	watch := func(sel *cache.Selection) *cache.Watcher {
+		t.Helper()
+		w, err := f.r.Watch(t.Context(), sel, cache.WatchOptions{Crowd: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Close)
+		return w
+	}
+	next := func(w *cache.Watcher) *cache.Batch {
+		t.Helper()
+		b, bell, err := w.Next()
+		if err != nil || bell != nil {
+			t.Fatalf("nothing to tell: %v", err)
+		}
+		return b
+	}
+	labelled := labels.SelectorFromSet(labels.Set{"l": "a"})
+	alike := []*cache.Watcher{watch(f.r.Select("", labelled, nil)), watch(f.r.Select("", labelled, nil))}
+	single, slow := watch(f.r.Select("", labels.SelectorFromSet(labels.Set{"l": "b"}), nil)), watch(f.r.Select("", labelled, nil))
+	f.write(pod("a", "", "a"), "a", 0, true)
+	f.write(pod("b", "", "b"), "b", 0, true)
+	shared := next(alike[0])
+	if !shared.IsShared() || next(alike[1]) != shared {
+		t.Error("two of one selection are not told the same")
+	}
+	for range 2 {
+		n, err := cache.Shared(shared, by, func(ds []cache.Delivery) (int, error) {
+			made++
+			return len(ds), nil
+		})
+		if n != 1 || made != 1 || err != nil {
+			t.Errorf("%d events made %d times: %v", n, made, err)
+		}
+	}
+	if b := next(single); b.IsShared() || len(b.Deliveries()) != 1 || b.Deliveries()[0].Entry.Key != "ns/b" {
+		t.Errorf("a selection of its own is told %v", b.Deliveries())
+	}
+	for i := range 10 {
+		f.write(pod(fmt.Sprint("c", i), "", "a"), fmt.Sprint("c", i), 0, true)
+	}
+	if b := next(slow); b.IsShared() || len(b.Deliveries()) != 11 {
+		t.Errorf("one who is far behind is told of %d events", len(b.Deliveries()))
+	}
+}
+
 // TestInitialEndsBeforeEvents: the end of what existed is told before what
 // came later, also if nothing existed.
 func TestInitialEndsBeforeEvents(t *testing.T) {
@@ -585,14 +640,14 @@ func TestInitialEndsBeforeEvents(t *testing.T) {
 	}
 	defer w.Close()
 	at := f.write(pod("a", "", ""), "a", 0, true)
-	buf, bell, err := w.Next(nil)
-	if len(buf) > 0 || bell != nil || err != nil {
-		t.Fatalf("%d events, %v", len(buf), err)
+	b, bell, err := w.Next()
+	if len(b.Deliveries()) > 0 || bell != nil || err != nil {
+		t.Fatalf("%d events, %v", len(b.Deliveries()), err)
 	}
 	if end := w.InitialDone(); end == 0 || end >= at {
 		t.Errorf("what existed is of revision %d, and the write of %d", end, at)
 	}
-	if buf, _, err = w.Next(nil); len(buf) != 1 || buf[0].Entry.Revision != at || err != nil {
-		t.Errorf("%d events, %v", len(buf), err)
+	if b, _, err = w.Next(); err != nil || len(b.Deliveries()) != 1 || b.Deliveries()[0].Entry.Revision != at {
+		t.Errorf("%d events, %v", len(b.Deliveries()), err)
 	}
 }

@@ -3,6 +3,9 @@ package cache
 import (
 	"sync"
 	"sync/atomic"
+	"unsafe"
+
+	"clipper/internal/prefetch"
 
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -19,29 +22,56 @@ type Encoder struct {
 // encoding is one of an entry's. It does not refer to the entry, so that what
 // is only in Encodings can go.
 type encoding struct {
-	by    *Encoder
-	next  *encoding // made before this one
-	bytes atomic.Pointer[[]byte]
+	by   *Encoder
+	next *encoding // made before this one
+	// The bytes, nil while they are not kept, and how many: an object's are
+	// as many whenever they are made. A slice would be one more piece of memory
+	// to wait for.
+	bytes atomic.Pointer[byte]
+	size  atomic.Uint32
 	turn  atomic.Uint32 // the last in which the bytes were read; 0: in none
 }
 
 func (n *encoding) get(e *Entry, purpose purpose) ([]byte, error) {
-	b := n.bytes.Load()
-	made := b == nil
-	if made {
-		fresh, err := n.by.Encode(e.Object)
+	var b []byte
+	p := n.bytes.Load()
+	if p != nil {
+		b = unsafe.Slice(p, n.size.Load())
+	} else {
+		var err error
+		if b, err = n.by.Encode(e.Object); err != nil {
+			return nil, err
+		}
+		if !n.size.CompareAndSwap(0, uint32(len(b))) && n.size.Load() != uint32(len(b)) || len(b) == 0 {
+			return b, nil // its maker is not as it should be: nothing is kept
+		}
+		n.bytes.Store(unsafe.SliceData(b))
+	}
+	if purpose == reading {
+		n.by.Kept.read(n, len(b))
+	} else if p == nil {
+		n.by.Kept.told(e, n, len(b))
+	}
+	return b, nil
+}
+
+// All returns the bytes of many entries, as Bytes does of one.
+func All(entries []*Entry, by *Encoder) ([][]byte, error) {
+	const ahead = 8
+	all := make([][]byte, len(entries))
+	for i, e := range entries {
+		// An entry, then its encoding, lie anywhere in memory.
+		if i+2*ahead < len(entries) {
+			prefetch.Value(entries[i+2*ahead])
+			prefetch.Value(entries[i+ahead].encodings.Load())
+		}
+		b, err := e.Bytes(by)
 		if err != nil {
 			return nil, err
 		}
-		b = &fresh
-		n.bytes.Store(b)
+		all[i] = b
 	}
-	if purpose == reading {
-		n.by.Kept.read(n, len(*b))
-	} else if made {
-		n.by.Kept.told(e, n, len(*b))
-	}
-	return *b, nil
+	return all, nil
 }
 
 // purpose is what bytes are asked for.

@@ -56,12 +56,29 @@ type feed struct {
 }
 
 // crowd are the watchers of a feed that can wait. An event costs a wake-up for
-// each of them, so the more there are, the more events they are told together.
+// each of them, so the more there are, the more events they are told together:
+// what came until the last ring.
 type crowd struct {
 	refs  int
 	bell  chan struct{}
 	rang  time.Time
-	armed bool // a timer rings it
+	turn  uint64 // of the cache, in which it rang at once
+	armed bool   // a timer rings it
+
+	upTo   uint64            // what comes after is told with the next ring
+	rings  [ringsKept]uint64 // upTo before the last rings, the oldest first
+	alike  map[string]int    // how many have a selection, by its key
+	verses map[verse]*Batch  // of what was rung for in these
+}
+
+// ringsKept is how many rings somebody may be behind and still be told what all
+// others were.
+const ringsKept = 4
+
+// verse names what the watchers of one selection are told together.
+type verse struct {
+	from      uint64
+	selection string
 }
 
 // How long a crowd waits after the last ring: as long as it takes to tell
@@ -79,6 +96,78 @@ func (c *crowd) wait(now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, gap-now.Sub(c.rang))
+}
+
+// join counts a watcher in.
+func (f *feed) join(sel *Selection) {
+	c := &f.crowd
+	if c.refs == 0 {
+		c.alike = map[string]int{}
+		if !c.armed { // nobody was rung for, for long
+			c.upTo = f.next
+		}
+	}
+	c.refs++
+	c.alike[sel.key]++
+}
+
+func (f *feed) leave(sel *Selection) {
+	c := &f.crowd
+	c.refs--
+	if c.alike[sel.key]--; c.alike[sel.key] == 0 {
+		delete(c.alike, sel.key)
+	}
+}
+
+// toll lets the crowd be told all there is. It returns the bell to close, or nil.
+func (f *feed) toll(now time.Time) chan struct{} {
+	c := &f.crowd
+	bell := c.bell
+	c.bell, c.rang, c.armed = nil, now, false
+	copy(c.rings[:], c.rings[1:])
+	c.rings[ringsKept-1], c.upTo = c.upTo, f.next
+	for v := range c.verses { // of who left before being told
+		if v.from < c.rings[0] {
+			delete(c.verses, v)
+		}
+	}
+	return bell
+}
+
+// batch returns what a watcher at pos is told together with all others of its
+// selection, or nil if there are none.
+func (f *feed) batch(pos uint64, sel *Selection) *Batch {
+	c := &f.crowd
+	alike := c.alike[sel.key]
+	if alike < 2 || pos < c.rings[0] {
+		return nil
+	}
+	v := verse{pos, sel.key}
+	b := c.verses[v]
+	if b == nil {
+		if c.verses == nil {
+			c.verses = map[verse]*Batch{}
+		}
+		b = &Batch{sel: sel, shared: true, left: alike}
+		b.to = f.some(pos, c.upTo, func(ev *Event) { b.events = append(b.events, ev) })
+		c.verses[v] = b
+	}
+	if b.left--; b.left == 0 {
+		delete(c.verses, v)
+	}
+	return b
+}
+
+// some calls take with the events that a watcher at pos is told at once, before
+// end, and returns the position after them.
+func (f *feed) some(pos, end uint64, take func(*Event)) uint64 {
+	end = min(end, pos+batchEvents)
+	for bytes := 0; pos < end && bytes < batchBytes; pos++ {
+		ev := f.get(pos)
+		bytes += ev.entry.Size
+		take(ev)
+	}
+	return pos
 }
 
 func (f *feed) get(pos uint64) *Event { return f.ring[pos&uint64(len(f.ring)-1)] }

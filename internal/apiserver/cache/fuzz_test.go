@@ -56,11 +56,11 @@ func word(t watch.EventType, key string, revision int64) string {
 func told(t *testing.T, w *cache.Watcher, matches func(*corev1.Pod) bool) (words []string) {
 	t.Helper()
 	for {
-		buf, bell, err := w.Next(nil)
+		b, bell, err := w.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range buf {
+		for _, d := range b.Deliveries() {
 			if !matches(d.Entry.Object.(*corev1.Pod)) {
 				t.Errorf("%s of %+v, which is not selected", d.Type, d.Entry.Object)
 			}

@@ -139,15 +139,14 @@ func (c *Cache) Await(ctx context.Context, resource schema.GroupResource, namesp
 		return nil
 	}
 	defer w.Close()
-	var buf []Delivery
 	for {
-		var bell <-chan struct{}
-		if buf, bell, err = w.Next(buf[:0]); err != nil {
+		b, bell, err := w.Next()
+		if err != nil {
 			return nil
 		}
-		for i := range buf {
-			if buf[i].Type != watch.Deleted {
-				return buf[i].Entry.Meta()
+		for _, d := range b.Deliveries() {
+			if d.Type != watch.Deleted {
+				return d.Entry.Meta()
 			}
 		}
 		if bell == nil {
@@ -176,26 +175,20 @@ func (s *stream) ResultChan() <-chan watch.Event { return s.out }
 func (s *stream) run() {
 	defer close(s.out)
 	defer s.w.Close()
-	var buf []Delivery
 	for {
-		var (
-			bell <-chan struct{}
-			err  error
-		)
-		buf, bell, err = s.w.Next(buf[:0])
-		for i := range buf {
-			obj, ferr := s.l.form(buf[i].Entry.Object)
+		b, bell, err := s.w.Next()
+		for _, d := range b.Deliveries() {
+			obj, ferr := s.l.form(d.Entry.Object)
 			if ferr != nil {
 				s.fail(ferr)
 				return
 			}
 			select {
-			case s.out <- watch.Event{Type: buf[i].Type, Object: obj}:
+			case s.out <- watch.Event{Type: d.Type, Object: obj}:
 			case <-s.stop:
 				return
 			}
 		}
-		clear(buf)
 		if err != nil {
 			s.fail(err)
 			return

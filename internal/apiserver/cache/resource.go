@@ -262,14 +262,19 @@ func (r *Resource) offer(name string, ev *Event, now time.Time) {
 func (r *Resource) wake(f *feed, now time.Time) {
 	f.wake(&r.cache.wakes)
 	c := &f.crowd
-	if c.bell == nil || c.armed {
+	switch {
+	case c.refs == 0 || c.armed:
+		return
+	case c.turn == r.cache.turn: // what comes together is told together
+		c.upTo = f.next
 		return
 	}
 	wait := c.wait(now)
 	if wait == 0 {
-		c.rang = now
-		r.cache.wakes = append(r.cache.wakes, c.bell)
-		c.bell = nil
+		c.turn = r.cache.turn
+		if bell := f.toll(now); bell != nil {
+			r.cache.wakes = append(r.cache.wakes, bell)
+		}
 		return
 	}
 	c.armed = true
@@ -277,8 +282,7 @@ func (r *Resource) wake(f *feed, now time.Time) {
 	go func() {
 		now := <-t.C()
 		r.mu.Lock()
-		bell := c.bell
-		c.bell, c.rang, c.armed = nil, now, false
+		bell := f.toll(now)
 		r.mu.Unlock()
 		if bell != nil {
 			close(bell)
@@ -461,9 +465,21 @@ func (s *Snapshot) Ascend(sel *Selection, start string, f func(*Entry) bool) {
 			return f(it.entry)
 		})
 	default:
-		prefix := sel.prefix()
-		s.tree.AscendGreaterOrEqual(item{key: max(prefix, start)}, func(it item) bool {
-			return strings.HasPrefix(it.key, prefix) && f(it.entry)
+		from, last := max(sel.prefix(), start), (*Entry)(nil)
+		if sel.namespace != "" {
+			// Where the namespace ends is looked up: to compare each key
+			// would be to wait for its memory.
+			const after = string('/' + 1)
+			s.tree.DescendLessOrEqual(item{key: sel.namespace + after}, func(it item) bool {
+				last = it.entry
+				return false
+			})
+			if last == nil || last.Key < from {
+				return
+			}
+		}
+		s.tree.AscendGreaterOrEqual(item{key: from}, func(it item) bool {
+			return f(it.entry) && it.entry != last
 		})
 	}
 }

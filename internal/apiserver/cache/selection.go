@@ -17,6 +17,7 @@ type Selection struct {
 	index           string
 	label           labels.Selector     // nil selects all
 	reqs            fields.Requirements // what name and namespace do not say
+	key             string              // is another's, if it selects the same
 }
 
 // Select narrows a resource to a namespace (empty is all), labels and fields
@@ -24,12 +25,15 @@ type Selection struct {
 // of the indexed field make the scope that is looked at smaller.
 func (r *Resource) Select(namespace string, label labels.Selector, field fields.Selector) *Selection {
 	s := &Selection{row: r.row, namespaced: r.row.Namespaced, namespace: namespace}
+	s.key = namespace
 	if label != nil && !label.Empty() {
 		s.label = label
+		s.key += "\x00" + label.String()
 	}
 	if field == nil || field.Empty() {
 		return s
 	}
+	s.key += "\x00\x00" + field.String()
 	for _, q := range field.Requirements() {
 		exact := q.Operator == selection.Equals || q.Operator == selection.DoubleEquals
 		switch {

@@ -18,15 +18,6 @@ type WatchOptions struct {
 	Crowd bool
 }
 
-// Delivery is what a watcher is told. For DELETED, Entry is the last state
-// that the watcher's selection saw, at the revision of the change.
-type Delivery struct {
-	Type  watch.EventType
-	Entry *Entry
-	// Stood tells that the object stood like this when the watch began.
-	Stood bool
-}
-
 // Watcher reads the events of a selection at its own pace. One goroutine uses
 // it at a time; Close must be called.
 type Watcher struct {
@@ -46,12 +37,9 @@ type Watcher struct {
 
 	// initial is the revision of the snapshot, until InitialDone was told.
 	initial int64
-	batch   []*Event
+	own     Batch // what nobody else is told
 	seen    int64
 }
-
-// batchEvents is how many events a watcher takes at once.
-const batchEvents = 256
 
 // Watch starts a watch. Errors: Expired, TooLarge.
 func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*Watcher, error) {
@@ -101,7 +89,7 @@ func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*
 func (w *Watcher) join() {
 	w.feed.refs++
 	if w.crowd {
-		w.feed.crowd.refs++
+		w.feed.join(w.sel)
 	}
 }
 
@@ -110,51 +98,68 @@ func (w *Watcher) Close() {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()
 	if w.crowd {
-		w.feed.crowd.refs--
+		w.feed.leave(w.sel)
 	}
 	if w.feed.refs--; w.feed.refs == 0 && w.name != "" && w.r.feeds[w.name] == w.feed {
 		delete(w.r.feeds, w.name)
 	}
 }
 
-// Next appends to buf what happened since the last call. When there is nothing
-// more, it returns a channel that is closed as soon as Next is worth another
-// call; without one it is at once. An error (Expired) ends the watch.
-func (w *Watcher) Next(buf []Delivery) ([]Delivery, <-chan struct{}, error) {
-	n := len(buf)
+// Next returns what happened since the last call. When there is nothing more,
+// it returns a channel that is closed as soon as Next is worth another call;
+// without one it is at once. An error (Expired) ends the watch.
+func (w *Watcher) Next() (*Batch, <-chan struct{}, error) {
+	own := &w.own
+	clear(own.all)
+	own.all = own.all[:0]
 	if w.snapshot != nil {
 		// Where that ends is told by itself: what comes after is no part of it.
-		buf = w.state(buf)
-		w.r.initial.Add(uint64(len(buf) - n))
-		if len(buf) > n || w.snapshot == nil {
-			return buf, nil, nil
+		w.state()
+		w.r.initial.Add(uint64(len(own.all)))
+		if len(own.all) > 0 || w.snapshot == nil {
+			return own, nil, nil
 		}
 	}
 	for {
+		b := own
 		if len(w.backlog) > 0 {
 			k := min(len(w.backlog), batchEvents)
-			buf = w.filter(buf, w.backlog[:k])
-			w.r.initial.Add(uint64(len(buf) - n))
+			own.all = w.sel.appendDeliveries(own.all, w.backlog[:k])
+			w.r.initial.Add(uint64(len(own.all)))
+			w.seen = w.backlog[k-1].revision()
 			if w.backlog = w.backlog[k:]; len(w.backlog) == 0 {
 				w.backlog = nil
 			}
 		} else {
-			bell, err := w.take()
-			if bell != nil || err != nil {
-				return buf, bell, err
+			var bell <-chan struct{}
+			var err error
+			if b, bell, err = w.take(); bell != nil || err != nil {
+				return nil, bell, err
 			}
-			buf = w.filter(buf, w.batch)
-			clear(w.batch)
 		}
-		if len(buf) > n {
-			return buf, nil, nil
+		if len(b.all) > 0 {
+			return b, nil, nil
 		}
 	}
 }
 
-// take fills batch from the feed, or returns the bell to wait for.
-func (w *Watcher) take() (<-chan struct{}, error) {
-	w.batch = w.batch[:0]
+// take returns a batch from the feed, or the bell to wait for.
+func (w *Watcher) take() (*Batch, <-chan struct{}, error) {
+	b, bell, err := w.taken()
+	switch {
+	case b == nil:
+		return nil, bell, err
+	case b.shared:
+		b.find()
+	default:
+		b.all = w.sel.appendDeliveries(b.all, b.events)
+		clear(b.events)
+	}
+	return b, nil, nil
+}
+
+// taken is take, but for what the events mean.
+func (w *Watcher) taken() (*Batch, <-chan struct{}, error) {
 	// What the cache holds wholly now is in the feed by the time of the lock.
 	present := w.r.cache.revision.Load()
 	w.r.mu.Lock()
@@ -164,24 +169,34 @@ func (w *Watcher) take() (<-chan struct{}, error) {
 		if w.epoch == w.r.epoch {
 			w.r.expired++
 		}
-		return nil, Expired(w.seen, w.r.low)
+		return nil, nil, Expired(w.seen, w.r.low)
 	}
-	if w.pos == f.next {
-		w.seen = max(w.seen, present)
-		w.batch = nil // a quiet watcher holds no room
-		bell := &f.bell
-		if w.crowd {
-			bell = &f.crowd.bell
+	end, bell := f.next, &f.bell
+	if w.crowd {
+		end, bell = f.crowd.upTo, &f.crowd.bell
+	}
+	if w.pos >= end {
+		if w.pos == f.next {
+			w.seen = max(w.seen, present)
 		}
+		w.own = Batch{} // a quiet watcher holds no room
 		if *bell == nil {
 			*bell = make(chan struct{})
 		}
-		return *bell, nil
+		return nil, *bell, nil
 	}
-	for end := min(f.next, w.pos+batchEvents); w.pos < end; w.pos++ {
-		w.batch = append(w.batch, f.get(w.pos))
+	b := (*Batch)(nil)
+	if w.crowd {
+		b = f.batch(w.pos, w.sel)
 	}
-	return nil, nil
+	if b == nil {
+		b = &w.own
+		b.events = b.events[:0]
+		b.to = f.some(w.pos, end, func(ev *Event) { b.events = append(b.events, ev) })
+	}
+	w.pos = b.to
+	w.seen = f.get(w.pos - 1).revision()
+	return b, nil, nil
 }
 
 // Progress returns the newest revision up to which the watcher has been told
@@ -199,11 +214,11 @@ func (w *Watcher) InitialDone() int64 {
 	return r
 }
 
-// state appends the next part of the state the watch started with.
-func (w *Watcher) state(buf []Delivery) []Delivery {
-	n, done := len(buf), true
+// state makes the next part of the state the watch started with the batch.
+func (w *Watcher) state() {
+	buf, done := w.own.all, true
 	w.snapshot.Ascend(w.sel, w.after, func(e *Entry) bool {
-		if len(buf)-n == batchEvents {
+		if len(buf) == batchEvents {
 			w.after, done = e.Key, false
 			return false
 		}
@@ -212,33 +227,7 @@ func (w *Watcher) state(buf []Delivery) []Delivery {
 		}
 		return true
 	})
-	if done {
+	if w.own.all = buf; done {
 		w.snapshot = nil
 	}
-	return buf
-}
-
-// filter appends what events mean to the selection.
-func (w *Watcher) filter(buf []Delivery, events []*Event) []Delivery {
-	all := w.sel.everything()
-	for _, ev := range events {
-		w.seen = ev.revision()
-		if all {
-			buf = append(buf, Delivery{Type: ev.Type, Entry: ev.entry})
-			continue
-		}
-		before := ev.prev != nil && w.sel.Matches(ev.prev)
-		now := ev.Type != watch.Deleted && w.sel.Matches(ev.entry)
-		switch {
-		case now && before:
-			buf = append(buf, Delivery{Type: watch.Modified, Entry: ev.entry})
-		case now:
-			buf = append(buf, Delivery{Type: watch.Added, Entry: ev.entry})
-		case before && ev.Type == watch.Deleted:
-			buf = append(buf, Delivery{Type: watch.Deleted, Entry: ev.entry})
-		case before:
-			buf = append(buf, Delivery{Type: watch.Deleted, Entry: ev.leaving()})
-		}
-	}
-	return buf
 }
