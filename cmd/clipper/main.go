@@ -12,6 +12,7 @@ import (
 	_ "time/tzdata" // a CronJob may name a time zone on a machine that knows none
 
 	"clipper/internal/cli"
+	"clipper/internal/memory/start"
 )
 
 // Set by the build.
@@ -21,6 +22,7 @@ var (
 )
 
 func main() {
+	start.Over()
 	// A link named kubectl is kubectl.
 	if filepath.Base(os.Args[0]) == "kubectl" {
 		fail(cli.Kubectl(os.Args[1:]))

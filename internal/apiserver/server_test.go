@@ -13,6 +13,7 @@ import (
 
 	"clipper/internal/apiserver"
 	"clipper/internal/auth"
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 	"clipper/internal/store"
 	"clipper/internal/store/pebble"
@@ -88,7 +89,7 @@ func startOn(t testing.TB, db store.Store, change ...func(*apiserver.Config)) *c
 		Authenticator: auth.NewAuthenticator(auth.AuthenticatorConfig{
 			ClientCA: pki.CAPool(), Tokens: tokens, Authorizer: masters{}, Clock: clock.RealClock{}, Logger: quiet(),
 		}),
-		Authorizer: masters{}, Signer: signer, Verifier: tokens, Validator: validate.New(table),
+		Authorizer: masters{}, Signer: signer, Verifier: tokens, Validator: validate.New(table, cel.NewCompiler()),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/24"),
 		Advertise:   netip.MustParseAddrPort("192.0.2.1:6443"),
 		Logger:      quiet(),

@@ -26,6 +26,7 @@ var levels = map[string]int{
 	"internal/trace":    1,
 	"internal/measure":  1,
 	"internal/scheme":   1,
+	"internal/cel":      1,
 	"internal/nft":      1,
 	"internal/lint":     1,
 	"internal/pack":     1,
@@ -74,6 +75,11 @@ var bans = []Ban{
 	{Path: "k8s.io/apiserver/pkg/registry", Reason: "the generic registry is upstream's; ours is internal/apiserver"},
 	{Path: "k8s.io/apiserver/pkg/storage", Reason: "storage and cacher are upstream's; ours are internal/store and internal/apiserver/cache"},
 	{Path: "k8s.io/apiserver/pkg/endpoints", Reason: "the endpoints' installer is upstream's; ours is internal/apiserver"},
+	{Path: "k8s.io/apiserver/pkg/admission", Reason: "it brings audit and the endpoints' requests; policies' expressions are compiled by internal/cel"},
+	{Path: "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation", Reason: "it brings proxies and the tracing SDK; schemas are judged by internal/validate"},
+	{Path: "github.com/google/cel-go", Except: []string{"internal/cel"}, Reason: "only internal/cel makes environments"},
+	{Path: "k8s.io/apiserver/pkg/cel/environment", Except: []string{"internal/cel"}, Reason: "only internal/cel makes environments"},
+	{Path: "k8s.io/dynamic-resource-allocation", Except: []string{"internal/cel"}, Reason: "its controllers are upstream's; of it there are only the devices' expressions"},
 	{Path: "k8s.io/kubectl", Except: []string{"cmd/clipper-kubectl"}, Reason: "kubectl is a program of its own, so that a server does not hold it in memory"},
 	{Path: "k8s.io/cli-runtime", Except: []string{"cmd/clipper-kubectl"}, Reason: "kubectl is a program of its own, so that a server does not hold it in memory"},
 	{Path: "k8s.io/component-base/cli", Except: []string{"cmd/clipper-kubectl"}, Reason: "global flags"},
@@ -87,13 +93,43 @@ var bans = []Ban{
 	{Path: "log", Reason: "log/slog", Exact: true},
 }
 
+// A Weight is what a program must not hold, by whatever way it would come in.
+type Weight struct{ Path, Reason string }
+
+var weights = []Weight{
+	{"k8s.io/kubernetes", "upstream's own code"},
+	{"k8s.io/apiserver/pkg/server", "the generic server, its start-up work and its memory"},
+	{"k8s.io/apiserver/pkg/registry", "the generic registry"},
+	{"k8s.io/apiserver/pkg/storage", "storage and cacher"},
+	{"k8s.io/apiserver/pkg/endpoints", "the endpoints' installer"},
+	{"k8s.io/apiserver/pkg/admission", "upstream's chain of plugins, with audit"},
+	{"k8s.io/apiextensions-apiserver/pkg/client", "another set of clients and informers"},
+	{"k8s.io/apiextensions-apiserver/pkg/controller", "upstream's controllers"},
+	{"go.opentelemetry.io/otel/sdk", "spans are sent without it"},
+	{"sigs.k8s.io/apiserver-network-proxy", "a proxy that nobody starts"},
+}
+
+// Heavy returns a sentence for each package that weighs too much.
+func Heavy(packages []Package) []string {
+	var found []string
+	for _, p := range packages {
+		for _, w := range weights {
+			if within(p.ImportPath, w.Path) {
+				found = append(found, fmt.Sprintf("%s is linked: %s", p.ImportPath, w.Reason))
+			}
+		}
+	}
+	return found
+}
+
 // Package is what `go list -json` says of one.
 type Package struct {
 	ImportPath string
 	Imports    []string
 }
 
-// List returns the packages that match patterns, as seen from dir.
+// List returns the packages that match patterns, as seen from dir; "-deps" is a
+// pattern too.
 func List(dir string, patterns ...string) ([]Package, error) {
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports"}, patterns...)...)
 	cmd.Dir = dir

@@ -31,6 +31,9 @@ func TestCheckFinds(t *testing.T) {
 		{"internal/apiserver", "k8s.io/kubernetesque", ""},
 		{"internal/system", "k8s.io/kubectl/pkg/cmd", "program of its own"},
 		{"cmd/clipper-kubectl", "k8s.io/kubectl/pkg/cmd", ""},
+		{"internal/validate", "github.com/google/cel-go/cel", "only internal/cel"},
+		{"internal/cel", "github.com/google/cel-go/cel", ""},
+		{"internal/admission", "k8s.io/apiserver/pkg/admission/plugin/cel", "brings audit"},
 		{"internal/run", "log", "slog"},
 		{"internal/run", "log/slog", ""},
 	} {
@@ -38,6 +41,23 @@ func TestCheckFinds(t *testing.T) {
 		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
 			t.Errorf("%s imports %s: got %q, want %q", c.from, c.imports, got, c.want)
 		}
+	}
+}
+
+// TestWeight: what the program links, through whatever it imports.
+func TestWeight(t *testing.T) {
+	packages, err := List("../..", "-deps", "./cmd/clipper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) < 500 {
+		t.Fatalf("go list names only %d packages", len(packages))
+	}
+	for _, h := range Heavy(packages) {
+		t.Error(h)
+	}
+	if len(Heavy([]Package{{ImportPath: "k8s.io/apiserver/pkg/server/options"}, {ImportPath: "k8s.io/apiserver/pkg/serverless"}})) != 1 {
+		t.Error("what is heavy is not found")
 	}
 }
 

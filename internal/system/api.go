@@ -32,6 +32,7 @@ import (
 	"clipper/internal/apiserver/openapi"
 	"clipper/internal/apiserver/table"
 	"clipper/internal/auth"
+	"clipper/internal/cel"
 	"clipper/internal/client"
 	"clipper/internal/controller/nodeipam"
 	"clipper/internal/informer"
@@ -170,7 +171,7 @@ func (p *process) server() (*api, error) {
 		}),
 		Authorizer: rules,
 		Admission:  admission.New(admission.Config{Objects: found, Clock: p.clock, Suffix: rand.String, Permit: permit(rules)}),
-		Validator:  validate.New(rows),
+		Validator:  validate.New(rows, cel.NewCompiler()),
 		Signer:     signer, Verifier: verifier,
 		Connector: connect.New(connect.Config{Objects: found, Kubelet: toKubelets, Logger: p.log}),
 		Tabler:    table.New(p.clock),

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"clipper/internal/cel"
+
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -15,18 +17,17 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Policies are checked as far as that goes without compiling their expressions.
 var (
 	validatingPolicyRules = &rules{ // never changed
-		create: rule(validatingPolicy),
-		update: same(validatingPolicy),
+		create: rule(func(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) { validatingPolicy(e, p, nil) }),
+		update: change(validatingPolicy),
 		subresources: subresources{"status": same(func(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) {
 			e.all(metavalidation.ValidateConditions(p.Status.Conditions, statusPath.Child("conditions")))
 		})},
 	}
 	mutatingPolicyRules = &rules{ // never changed
-		create: rule(mutatingPolicy),
-		update: same(mutatingPolicy),
+		create: rule(func(e *problems, p *admissionregistrationv1.MutatingAdmissionPolicy) { mutatingPolicy(e, p, nil) }),
+		update: change(mutatingPolicy),
 	}
 	validatingBindingRules = &rules{ // never changed
 		create: rule(validatingBinding),
@@ -38,13 +39,29 @@ var (
 	}
 )
 
-func validatingPolicy(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) {
+// The longest expression of an audit annotation's value.
+const longestAnnotation = 5 << 10
+
+// validatingPolicy judges a policy that is new or replaces old.
+func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdmissionPolicy) {
 	s, at := &p.Spec, field.NewPath("spec")
+	if old != nil {
+		e.stored.add(old.Spec.MatchConditions, old.Spec.Variables)
+		for _, v := range old.Spec.Validations {
+			e.stored[v.Expression], e.stored[v.MessageExpression] = true, true
+		}
+		for _, a := range old.Spec.AuditAnnotations {
+			e.stored[a.ValueExpression] = true
+		}
+	}
 	paramKind(e, s.ParamKind, at.Child("paramKind"))
 	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
-	matchConditions(e, s.MatchConditions, at.Child("matchConditions"))
+	if old == nil || !sameMatch(s.MatchConditions, old.Spec.MatchConditions, s.ParamKind, old.Spec.ParamKind) {
+		matchConditions(newPolicyExpressions(e, s.ParamKind, 0), s.MatchConditions, at.Child("matchConditions"))
+	}
 	whenFailing(e, s.FailurePolicy, at)
-	variables(e, s.Variables, at.Child("variables"))
+	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables))
+	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Validations) == 0 && len(s.AuditAnnotations) == 0 {
 		const text = "validations or auditAnnotations must contain at least one item"
 		e.required(at.Child("validations"), text)
@@ -52,15 +69,20 @@ func validatingPolicy(e *problems, p *admissionregistrationv1.ValidatingAdmissio
 		return
 	}
 	for i := range s.Validations {
-		judgement(e, &s.Validations[i], at.Child("validations").Index(i))
+		judgement(x, &s.Validations[i], at.Child("validations").Index(i))
 	}
 	keys := map[string]bool{}
 	for i, a := range s.AuditAnnotations {
 		at := at.Child("auditAnnotations").Index(i)
 		key := p.Name + "/" + a.Key
 		e.texts(at.Child("key"), key, validation.IsQualifiedName(key))
-		if strings.TrimSpace(a.ValueExpression) == "" {
-			e.required(at.Child("valueExpression"), "valueExpression is not specified")
+		switch value := at.Child("valueExpression"); {
+		case strings.TrimSpace(a.ValueExpression) == "":
+			e.required(value, "valueExpression is not specified")
+		case len(strings.TrimSpace(a.ValueExpression)) > longestAnnotation:
+			e.required(value, fmt.Sprintf("must not exceed %d bytes in length", longestAnnotation))
+		default:
+			x.compile(value, a.ValueExpression, cel.Scope{Authorizer: true}, cel.StringType, cel.NullType)
 		}
 		if keys[a.Key] {
 			e.add(field.Duplicate(at.Child("key"), a.Key))
@@ -69,13 +91,26 @@ func validatingPolicy(e *problems, p *admissionregistrationv1.ValidatingAdmissio
 	}
 }
 
-func judgement(e *problems, v *admissionregistrationv1.Validation, at *field.Path) {
-	message := strings.TrimSpace(v.Message)
-	switch expression := strings.TrimSpace(v.Expression); {
-	case expression == "":
+// sameMatch tells whether the conditions of a policy are as they were, and mean
+// the same: then they are not judged again.
+func sameMatch(conditions, old []admissionregistrationv1.MatchCondition, kind, oldKind *admissionregistrationv1.ParamKind) bool {
+	return slices.Equal(conditions, old) && (kind == nil) == (oldKind == nil) && (kind == nil || *kind == *oldKind)
+}
+
+func judgement(x *policyExpressions, v *admissionregistrationv1.Validation, at *field.Path) {
+	e, message := x.e, strings.TrimSpace(v.Message)
+	if expression := strings.TrimSpace(v.Expression); expression == "" {
 		e.required(at.Child("expression"), "expression is not specified")
-	case strings.Contains(expression, "\n") && message == "" && v.MessageExpression == "":
-		e.required(at.Child("message"), "message must be specified if expression contains line breaks")
+	} else {
+		x.compile(at.Child("expression"), v.Expression, cel.Scope{Authorizer: true}, cel.BoolType)
+		if strings.Contains(expression, "\n") && message == "" && v.MessageExpression == "" {
+			e.required(at.Child("message"), "message must be specified if expression contains line breaks")
+		}
+	}
+	if m := v.MessageExpression; m != "" && strings.TrimSpace(m) == "" {
+		e.invalid(at.Child("messageExpression"), m, "must be non-empty if specified")
+	} else if m != "" {
+		x.compile(at.Child("messageExpression"), m, cel.Scope{}, cel.StringType)
 	}
 	if strings.Contains(message, "\n") {
 		e.invalid(at.Child("message"), v.Message, "must not contain line breaks")
@@ -86,23 +121,39 @@ func judgement(e *problems, v *admissionregistrationv1.Validation, at *field.Pat
 	optionalOneOf(e, at, "reason", v.Reason, metav1.StatusReasonForbidden, metav1.StatusReasonInvalid, metav1.StatusReasonRequestEntityTooLarge)
 }
 
-func mutatingPolicy(e *problems, p *admissionregistrationv1.MutatingAdmissionPolicy) {
+// mutatingPolicy judges a policy that is new or replaces old.
+func mutatingPolicy(e *problems, p, old *admissionregistrationv1.MutatingAdmissionPolicy) {
 	s, at := &p.Spec, field.NewPath("spec")
+	if old != nil {
+		e.stored.add(old.Spec.MatchConditions, old.Spec.Variables)
+		for _, m := range old.Spec.Mutations {
+			if m.ApplyConfiguration != nil {
+				e.stored[m.ApplyConfiguration.Expression] = true
+			}
+			if m.JSONPatch != nil {
+				e.stored[m.JSONPatch.Expression] = true
+			}
+		}
+	}
 	paramKind(e, s.ParamKind, at.Child("paramKind"))
 	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
-	matchConditions(e, s.MatchConditions, at.Child("matchConditions"))
+	if old == nil || !sameMatch(s.MatchConditions, old.Spec.MatchConditions, s.ParamKind, old.Spec.ParamKind) {
+		matchConditions(newPolicyExpressions(e, s.ParamKind, 0), s.MatchConditions, at.Child("matchConditions"))
+	}
 	whenFailing(e, s.FailurePolicy, at)
 	givenOneOf(e, at, "reinvocationPolicy", s.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
-	variables(e, s.Variables, at.Child("variables"))
+	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables))
+	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Mutations) == 0 {
 		e.required(at.Child("mutations"), "mutations must contain at least one item")
 	}
 	for i := range s.Mutations {
-		mutation(e, &s.Mutations[i], at.Child("mutations").Index(i))
+		mutation(x, &s.Mutations[i], at.Child("mutations").Index(i))
 	}
 }
 
-func mutation(e *problems, m *admissionregistrationv1.Mutation, at *field.Path) {
+func mutation(x *policyExpressions, m *admissionregistrationv1.Mutation, at *field.Path) {
+	e, gives := x.e, cel.ObjectType
 	apply, patch := (*string)(nil), (*string)(nil)
 	if m.ApplyConfiguration != nil {
 		apply = &m.ApplyConfiguration.Expression
@@ -114,7 +165,7 @@ func mutation(e *problems, m *admissionregistrationv1.Mutation, at *field.Path) 
 	switch m.PatchType {
 	case admissionregistrationv1.PatchTypeApplyConfiguration:
 	case admissionregistrationv1.PatchTypeJSONPatch:
-		own, other, ownName, otherName = patch, apply, otherName, ownName
+		own, other, ownName, otherName, gives = patch, apply, otherName, ownName, cel.PatchesType
 	default:
 		givenOneOf(e, at, "patchType", m.PatchType, admissionregistrationv1.PatchTypeApplyConfiguration, admissionregistrationv1.PatchTypeJSONPatch)
 		return
@@ -123,6 +174,8 @@ func mutation(e *problems, m *admissionregistrationv1.Mutation, at *field.Path) 
 		e.required(at.Child(ownName), "must be specified when patchType is "+string(m.PatchType))
 	} else if strings.TrimSpace(*own) == "" {
 		e.required(at.Child(ownName, "expression"), "")
+	} else {
+		x.compile(at.Child(ownName, "expression"), *own, cel.Scope{Authorizer: true, Patches: true}, gives)
 	}
 	if other != nil {
 		e.invalid(at.Child(otherName), "{"+otherName+"}", "must not be specified when patchType is "+string(m.PatchType))
@@ -152,25 +205,31 @@ func paramKind(e *problems, k *admissionregistrationv1.ParamKind, at *field.Path
 	e.checked(at, "kind", k.Kind, mixedLabel)
 }
 
-// celIdentifier is what CEL takes for a name.
+// celIdentifier is what CEL takes for a name, if it is none of its words.
 var celIdentifier = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[_a-zA-Z][_a-zA-Z0-9]*$`) })
 
-func variables(e *problems, all []admissionregistrationv1.Variable, at *field.Path) {
-	names := map[string]bool{}
+// celWords mean something in CEL, or may come to.
+var celWords = []string{ // never changed
+	"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "namespace", "null", "package", "return",
+	"true", "var", "void", "while",
+}
+
+// variables judges a policy's own variables, and declares each for what comes
+// after it. Of two with one name, the later counts.
+func variables(x *policyExpressions, all []admissionregistrationv1.Variable, at *field.Path) {
 	for i, v := range all {
 		at := at.Index(i)
 		switch {
 		case v.Name == "":
-			e.required(at.Child("name"), "name is not specified")
-		case !celIdentifier().MatchString(v.Name):
-			e.invalid(at.Child("name"), v.Name, "must be a valid CEL identifier")
-		case names[v.Name]:
-			e.add(field.Duplicate(at.Child("name"), v.Name))
+			x.e.required(at.Child("name"), "name is not specified")
+		case !celIdentifier().MatchString(v.Name) || slices.Contains(celWords, v.Name):
+			x.e.invalid(at.Child("name"), v.Name, "must be a valid CEL identifier")
 		}
-		names[v.Name] = true
 		if strings.TrimSpace(v.Expression) == "" {
-			e.required(at.Child("expression"), "expression is not specified")
+			x.e.required(at.Child("expression"), "expression is not specified")
+			continue
 		}
+		x.variables.Declare(v.Name, x.compile(at.Child("expression"), v.Expression, cel.Scope{Authorizer: true}))
 	}
 }
 

@@ -7,14 +7,16 @@ import (
 	"unicode"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 var definitionRules = &rules{ // never changed
-	create: rule(definition),
+	create: rule(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) { definition(e, c, nil) }),
 	update: change(func(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
-		definition(e, c)
+		definition(e, c, old)
 		at := field.NewPath("spec")
 		e.immutable(at, "group", c.Spec.Group, c.Spec.Group == old.Spec.Group)
 		e.immutable(at.Child("names"), "plural", c.Spec.Names.Plural, c.Spec.Names.Plural == old.Spec.Names.Plural)
@@ -62,7 +64,8 @@ func established(c *apiextensionsv1.CustomResourceDefinition) bool {
 	return false
 }
 
-func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+// definition judges a definition that is new or replaces old.
+func definition(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
 	s, at := &c.Spec, field.NewPath("spec")
 	if c.Name != s.Names.Plural+"."+s.Group {
 		e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
@@ -79,15 +82,26 @@ func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
 	if s.PreserveUnknownFields {
 		e.invalid(at.Child("preserveUnknownFields"), true, "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead")
 	}
-	definedVersions(e, c, at)
+	definedVersions(e, c, old, at)
 	definedNames(e, &s.Names, at.Child("names"))
 	conversion(e, s.Conversion, at.Child("conversion"))
 }
 
-func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, at *field.Path) {
+func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefinition, at *field.Path) {
+	schemas := map[string]*apiextensionsv1.JSONSchemaProps{}
+	if old != nil {
+		for _, v := range old.Spec.Versions {
+			if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
+				schemas[v.Name] = v.Schema.OpenAPIV3Schema
+				for _, x := range ruleTexts(v.Schema.OpenAPIV3Schema) {
+					e.stored[x] = true
+				}
+			}
+		}
+	}
 	versions := c.Spec.Versions
 	stored, unique, names := "", true, map[string]bool{}
-	storing := 0
+	storing, alike := 0, alikeVersions(versions)
 	for i := range versions {
 		v := &versions[i]
 		if v.Storage {
@@ -101,11 +115,7 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 		if i == 0 && v.Name != "" {
 			e.check(field.NewPath("spec"), "version", v.Name, validation.IsDNS1035Label)
 		}
-		where := at
-		if len(versions) == 1 {
-			where = field.NewPath("spec") // where what holds for all was
-		}
-		definedVersion(e, v, where, at)
+		definedVersion(e, v, schemas[v.Name], alike, i == 0, at)
 	}
 	if !unique {
 		e.invalid(at.Child("versions"), versions, "must contain unique version names")
@@ -129,29 +139,59 @@ func definedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition, a
 	}
 }
 
-// definedVersion judges what a version says of its objects.
-func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, where, at *field.Path) {
+// alike says what all versions of a definition have in common. That is told of
+// where it was when there was one version alone, and once.
+type alike struct{ schema, subresources, columns, selectable bool }
+
+func alikeVersions(all []apiextensionsv1.CustomResourceDefinitionVersion) alike {
+	is := alike{true, true, true, true}
+	for i := range all {
+		a, b := &all[0], &all[i]
+		is.schema = is.schema && apiequality.Semantic.DeepEqual(a.Schema, b.Schema)
+		is.subresources = is.subresources && apiequality.Semantic.DeepEqual(a.Subresources, b.Subresources)
+		is.columns = is.columns && apiequality.Semantic.DeepEqual(a.AdditionalPrinterColumns, b.AdditionalPrinterColumns)
+		is.selectable = is.selectable && apiequality.Semantic.DeepEqual(a.SelectableFields, b.SelectableFields)
+	}
+	return is
+}
+
+// definedVersion judges what a version says of its objects, whose schema was old.
+func definedVersion(e *problems, v *apiextensionsv1.CustomResourceDefinitionVersion, old *apiextensionsv1.JSONSchemaProps, all alike, first bool, at *field.Path) {
+	place := func(alike bool) (*field.Path, bool) {
+		if alike {
+			return field.NewPath("spec"), first
+		}
+		return at, true
+	}
 	if v.DeprecationWarning != nil {
 		deprecationWarning(e, v, at.Child("deprecationWarning"))
 	}
-	if v.Schema == nil || v.Schema.OpenAPIV3Schema == nil {
+	var structural *schema.Structural
+	missing := v.Schema == nil || v.Schema.OpenAPIV3Schema == nil
+	if missing {
 		e.required(at.Child("schema", "openAPIV3Schema"), "")
-	} else {
-		schema := where.Child("schema")
-		if where != at {
-			schema = where.Child("validation")
+	} else if where, judge := place(all.schema); judge {
+		holder := where.Child("schema")
+		if all.schema {
+			holder = where.Child("validation")
 		}
-		jsonSchema(e, v.Schema.OpenAPIV3Schema, schema.Child("openAPIV3Schema"))
+		structural = jsonSchema(e, v.Schema.OpenAPIV3Schema, old, holder.Child("openAPIV3Schema"))
 	}
-	if s := v.Subresources; s != nil && s.Scale != nil {
-		scalePaths(e, s.Scale, where.Child("subresources", "scale"))
+	if where, judge := place(all.subresources); judge && v.Subresources != nil && v.Subresources.Scale != nil {
+		scalePaths(e, v.Subresources.Scale, where.Child("subresources", "scale"))
 	}
-	columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
-	for i, f := range v.SelectableFields {
-		at := where.Child("selectableFields").Index(i)
-		if p := f.JSONPath; e.given(at, "jsonPath", p) && p[0] != '.' && p[0] != '[' {
-			first, _, _ := strings.Cut(strings.NewReplacer("[", ".", "]", ".").Replace(p), ".")
-			e.invalid(at.Child("jsonPath"), p, "is an invalid path: expected [ or . but got: "+first)
+	if where, judge := place(all.columns); judge {
+		columns(e, v.AdditionalPrinterColumns, where.Child("additionalPrinterColumns"))
+	}
+	if where, judge := place(all.selectable); judge && len(v.SelectableFields) > 0 {
+		// Upstream has them beside the schema that they are of.
+		switch at := where.Child("selectableFields"); {
+		case all.selectable && (missing || !all.schema):
+			e.invalid(at, "", "may only be set when validations.schema is included")
+		case !all.selectable && all.schema:
+			e.invalid(at, "", "may only be set when `version.schema.openAPIV3Schema` is not included")
+		default:
+			selectableFields(e, v.SelectableFields, structural, at)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +15,7 @@ import (
 // What the older form of an event has is refused by events.k8s.io alone.
 func TestEventForms(t *testing.T) {
 	table := scheme.New()
-	rules := New(table)
+	rules := New(table, cel.NewCompiler())
 	now := metav1.NewTime(time.Unix(1000, 0))
 	newer := corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "a"}, InvolvedObject: corev1.ObjectReference{Namespace: "a"},

@@ -3,38 +3,51 @@ package validate
 import (
 	"fmt"
 	"slices"
-	"strings"
 
-	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // The types that a schema may be of.
 var schemaTypes = []string{"array", "boolean", "integer", "number", "object", "string"} // never changed
 
-// jsonSchema judges the schema of custom resources: first what it may say at
-// all, then whether it is structural.
-func jsonSchema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+// jsonSchema judges the schema of custom resources, which replaces old: whether it
+// is structural, and what it may say at all; then its defaults, and if there is
+// nothing against them, its rules. It returns what structure the schema has.
+func jsonSchema(e *problems, s, old *apiextensionsv1.JSONSchemaProps, at *field.Path) *schema.Structural {
 	if s.Nullable {
 		e.forbidden(at.Child("nullable"), "nullable cannot be true at the root")
 	}
+	structural, err := structure(s)
 	before := len(e.list)
+	if err == nil {
+		e.all(schema.ValidateStructural(at, structural))
+	}
+	sound, within := err == nil && len(e.list) == before, len(e.list)
 	subschema(e, s, at)
-	var internal apiextensions.JSONSchemaProps
-	if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(s, &internal, nil); err != nil {
+	if err != nil && len(e.list) == before { // nothing has been said yet of what is not supported
 		e.invalid(at, "", err.Error())
-		return
 	}
-	structural, err := schema.NewStructural(&internal)
-	if err != nil {
-		if len(e.list) == before { // nothing has been said yet of what is not supported
-			e.invalid(at, "", err.Error())
+	if !sound || !e.affords(at, ruleTexts(s)...) {
+		return structural
+	}
+	r := &schemaRules{
+		e: &problems{cel: e.cel, stored: e.stored}, wrong: slices.Clone(e.list[within:]),
+		asBefore: old != nil && apiequality.Semantic.DeepEqual(s, old),
+	}
+	r.check(structural, at)
+	// Rules that cost too much are asked of a few defaults at most: each may take
+	// a second.
+	if r.most <= schemaBudget || defaulted(structural) <= fewDefaults {
+		if wrong := schemaDefaults(structural, old, at); len(wrong) > 0 {
+			e.all(wrong)
+			return structural
 		}
-		return
 	}
-	e.all(schema.ValidateStructural(at, structural))
+	e.all(r.e.list)
+	return structural
 }
 
 // subschema judges a schema and those within it.
@@ -116,14 +129,8 @@ func schemaExtensions(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field
 		oneOf(e, at, "x-kubernetes-list-type", *l, "atomic", "map", "set")
 	}
 	listKeys(e, s, at)
-	for i, v := range s.XValidations {
-		at := at.Child("x-kubernetes-validations").Index(i)
-		if strings.TrimSpace(v.Rule) == "" {
-			e.required(at.Child("rule"), "rule is not specified")
-		}
-		if p := v.FieldPath; p != "" && p[0] != '.' && p[0] != '[' {
-			e.invalid(at.Child("fieldPath"), p, "must be a valid path")
-		}
+	for i := range s.XValidations {
+		schemaRule(e, s, &s.XValidations[i], at.Child("x-kubernetes-validations").Index(i))
 	}
 }
 

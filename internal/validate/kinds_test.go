@@ -3,6 +3,7 @@ package validate
 import (
 	"testing"
 
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,7 +18,7 @@ import (
 // stored or as it is served.
 func TestKinds(t *testing.T) {
 	table := scheme.New()
-	rules := New(table)
+	rules := New(table, cel.NewCompiler())
 	judged := map[schema.GroupResource]bool{}
 	for _, r := range table.Resources() {
 		if !r.IsStored() {
@@ -40,7 +41,7 @@ func TestKinds(t *testing.T) {
 // Rules never panic, and change nothing, whatever an object holds.
 func TestArbitraryObjects(t *testing.T) {
 	table := scheme.New()
-	rules := New(table)
+	rules := New(table, cel.NewCompiler())
 	for _, r := range table.Resources() {
 		if !r.IsStored() || r.Stored != r {
 			continue
@@ -93,7 +94,7 @@ func filler(seed int64) *randfill.Filler {
 
 func BenchmarkPod(b *testing.B) {
 	table := scheme.New()
-	rules := New(table)
+	rules := New(table, cel.NewCompiler())
 	r := table.ByPath("", "v1", "pods")
 	obj, _, err := table.Decode([]byte(typicalPod), scheme.YAML, r.GroupVersionKind(), scheme.Strict)
 	if err != nil {

@@ -5,13 +5,21 @@ import (
 	"maps"
 	"slices"
 
+	"clipper/internal/cel"
+
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // problems gathers what is wrong with an object, in the order it is found.
-type problems struct{ list field.ErrorList }
+type problems struct {
+	list field.ErrorList
+	// cel compiles expressions; those that the object held before are stored.
+	cel    *cel.Compiler
+	stored storedExpressions
+	work   int // what it took to compile them
+}
 
 func (e *problems) add(errs ...*field.Error) { e.list = append(e.list, errs...) }
 

@@ -13,7 +13,10 @@ import (
 var (
 	deviceClassRules = &rules{ // never changed
 		create: rule(deviceClass),
-		update: same(deviceClass),
+		update: change(func(e *problems, c, old *resourcev1.DeviceClass) {
+			e.stored.selectors(old.Spec.Selectors)
+			deviceClass(e, c)
+		}),
 	}
 	resourceClaimRules = &rules{ // never changed
 		create: rule(func(e *problems, c *resourcev1.ResourceClaim) { deviceClaim(e, &c.Spec, field.NewPath("spec")) }),
@@ -39,6 +42,14 @@ var (
 	resourceClaimTemplateRules = &rules{ // never changed
 		create: rule(claimTemplate),
 		update: change(func(e *problems, t, old *resourcev1.ResourceClaimTemplate) {
+			for _, r := range old.Spec.Spec.Devices.Requests {
+				if r.Exactly != nil {
+					e.stored.selectors(r.Exactly.Selectors)
+				}
+				for _, s := range r.FirstAvailable {
+					e.stored.selectors(s.Selectors)
+				}
+			}
 			claimTemplate(e, t)
 			e.immutable(nil, "spec", t.Spec, sameSpec(t.Spec, old.Spec))
 		}),
@@ -100,8 +111,29 @@ func deviceSelectors(e *problems, all []resourcev1.DeviceSelector, at *field.Pat
 			e.required(at, "")
 		case len(s.CEL.Expression) > resourcev1.CELSelectorExpressionMaxLength:
 			e.add(field.TooLong(at.Child("expression"), "", resourcev1.CELSelectorExpressionMaxLength))
-		case strings.TrimSpace(s.CEL.Expression) == "":
-			e.invalid(at.Child("expression"), s.CEL.Expression, "compilation failed: ERROR: <input>:1:0: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}")
+		default:
+			deviceExpression(e, s.CEL.Expression, at.Child("expression"))
+		}
+	}
+}
+
+// deviceExpression judges an expression that chooses devices.
+func deviceExpression(e *problems, expression string, at *field.Path) {
+	if !e.affords(at, expression) {
+		return
+	}
+	compiled := e.cel.Device(expression, e.stored.origin(expression))
+	e.refused(at, expression, compiled.Error)
+	if compiled.Error == nil && compiled.MaxCost > resourcev1.CELSelectorExpressionMaxCost {
+		e.forbidden(at, "too complex, exceeds cost limit")
+	}
+}
+
+// selectors adds those of devices.
+func (s storedExpressions) selectors(all []resourcev1.DeviceSelector) {
+	for _, d := range all {
+		if d.CEL != nil {
+			s[d.CEL.Expression] = true
 		}
 	}
 }

@@ -7,6 +7,7 @@
 package validate
 
 import (
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -33,15 +34,16 @@ type subresources = map[string]func(e *problems, obj, old runtime.Object)
 type Rules struct {
 	table  *scheme.Table
 	byKind map[schema.GroupResource]*rules
+	cel    *cel.Compiler
 }
 
-// New returns the rules of the table's kinds.
-func New(t *scheme.Table) *Rules { return &Rules{table: t, byKind: kinds()} }
+// New returns the rules of the table's kinds, whose expressions c compiles.
+func New(t *scheme.Table, c *cel.Compiler) *Rules { return &Rules{t, kinds(), c} }
 
 // Create returns what is wrong with a new object, and warnings.
 func (v *Rules) Create(r *scheme.Resource, obj runtime.Object) (field.ErrorList, []string) {
 	k := v.of(r)
-	e := problems{createMeta(r, k, obj)}
+	e := problems{list: createMeta(r, k, obj), cel: v.cel}
 	if k.create != nil {
 		k.create(&e, obj)
 	}
@@ -51,7 +53,7 @@ func (v *Rules) Create(r *scheme.Resource, obj runtime.Object) (field.ErrorList,
 // Update returns what is wrong with an object that replaces old, and warnings.
 func (v *Rules) Update(r *scheme.Resource, obj, old runtime.Object) (field.ErrorList, []string) {
 	k := v.of(r)
-	e := problems{updateMeta(r, obj, old)}
+	e := problems{list: updateMeta(r, obj, old), cel: v.cel, stored: storedExpressions{}}
 	if k.update != nil {
 		k.update(&e, obj, old)
 	}
@@ -61,7 +63,7 @@ func (v *Rules) Update(r *scheme.Resource, obj, old runtime.Object) (field.Error
 // UpdateSubresource returns what is wrong with a write through a subresource
 // that reads and writes the object.
 func (v *Rules) UpdateSubresource(r *scheme.Resource, subresource string, obj, old runtime.Object) (field.ErrorList, []string) {
-	e := problems{updateMeta(r, obj, old)}
+	e := problems{list: updateMeta(r, obj, old), cel: v.cel, stored: storedExpressions{}}
 	if f := v.of(r).subresources[subresource]; f != nil {
 		f(&e, obj, old)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +31,7 @@ func TestRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := scheme.New()
-	rules := New(table)
+	rules := New(table, cel.NewCompiler())
 	cases := 0
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {

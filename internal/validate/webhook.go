@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"clipper/internal/cel"
+
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -21,12 +23,20 @@ const (
 
 var (
 	validatingWebhookRules = &rules{ // never changed
-		create: rule(validatingWebhooks),
-		update: same(validatingWebhooks),
+		create: rule(func(e *problems, c *admissionregistrationv1.ValidatingWebhookConfiguration) {
+			validatingWebhooks(e, c, nil)
+		}),
+		update: change(func(e *problems, c, old *admissionregistrationv1.ValidatingWebhookConfiguration) {
+			validatingWebhooks(e, c, validatingHooks(old))
+		}),
 	}
 	mutatingWebhookRules = &rules{ // never changed
-		create: rule(mutatingWebhooks),
-		update: same(mutatingWebhooks),
+		create: rule(func(e *problems, c *admissionregistrationv1.MutatingWebhookConfiguration) {
+			mutatingWebhooks(e, c, nil)
+		}),
+		update: change(func(e *problems, c, old *admissionregistrationv1.MutatingWebhookConfiguration) {
+			mutatingWebhooks(e, c, mutatingHooks(old))
+		}),
 	}
 )
 
@@ -44,26 +54,53 @@ type hook struct {
 	conditions           []admissionregistrationv1.MatchCondition
 }
 
-func validatingWebhooks(e *problems, c *admissionregistrationv1.ValidatingWebhookConfiguration) {
-	names := map[string]bool{}
+func validatingHooks(c *admissionregistrationv1.ValidatingWebhookConfiguration) (all []hook) {
 	for i := range c.Webhooks {
 		w := &c.Webhooks[i]
-		hook{
+		all = append(all, hook{
 			w.Name, &w.ClientConfig, w.AdmissionReviewVersions, w.SideEffects, w.FailurePolicy, w.MatchPolicy, w.TimeoutSeconds,
 			w.NamespaceSelector, w.ObjectSelector, w.Rules, w.MatchConditions,
-		}.check(e, names, field.NewPath("webhooks").Index(i))
+		})
+	}
+	return all
+}
+
+func mutatingHooks(c *admissionregistrationv1.MutatingWebhookConfiguration) (all []hook) {
+	for i := range c.Webhooks {
+		w := &c.Webhooks[i]
+		all = append(all, hook{
+			w.Name, &w.ClientConfig, w.AdmissionReviewVersions, w.SideEffects, w.FailurePolicy, w.MatchPolicy, w.TimeoutSeconds,
+			w.NamespaceSelector, w.ObjectSelector, w.Rules, w.MatchConditions,
+		})
+	}
+	return all
+}
+
+func validatingWebhooks(e *problems, c *admissionregistrationv1.ValidatingWebhookConfiguration, old []hook) {
+	hooks(e, validatingHooks(c), old)
+}
+
+func mutatingWebhooks(e *problems, c *admissionregistrationv1.MutatingWebhookConfiguration, old []hook) {
+	hooks(e, mutatingHooks(c), old)
+	for i, w := range c.Webhooks {
+		optionalOneOf(e, field.NewPath("webhooks").Index(i), "reinvocationPolicy", w.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
 	}
 }
 
-func mutatingWebhooks(e *problems, c *admissionregistrationv1.MutatingWebhookConfiguration) {
-	names := map[string]bool{}
-	for i := range c.Webhooks {
-		w, at := &c.Webhooks[i], field.NewPath("webhooks").Index(i)
-		hook{
-			w.Name, &w.ClientConfig, w.AdmissionReviewVersions, w.SideEffects, w.FailurePolicy, w.MatchPolicy, w.TimeoutSeconds,
-			w.NamespaceSelector, w.ObjectSelector, w.Rules, w.MatchConditions,
-		}.check(e, names, at)
-		optionalOneOf(e, at, "reinvocationPolicy", w.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
+// hooks judges those of one configuration. If none of their conditions has
+// changed, these are not judged again.
+func hooks(e *problems, all, old []hook) {
+	for _, w := range old {
+		e.stored.add(w.conditions, nil)
+	}
+	asBefore := slices.EqualFunc(all, old, func(a, b hook) bool { return slices.Equal(a.conditions, b.conditions) })
+	names, x := map[string]bool{}, newPolicyExpressions(e, nil, 0)
+	for i, w := range all {
+		at := field.NewPath("webhooks").Index(i)
+		w.check(e, names, at)
+		if !asBefore {
+			matchConditions(x, w.conditions, at.Child("matchConditions"))
+		}
 	}
 }
 
@@ -98,7 +135,6 @@ func (w hook) check(e *problems, names map[string]bool, at *field.Path) {
 		s = &serviceReference{r.Namespace, r.Name, r.Path, r.Port}
 	}
 	clientConfig(e, w.client.URL, s, at.Child("clientConfig"))
-	matchConditions(e, w.conditions, at.Child("matchConditions"))
 }
 
 func selectors(e *problems, namespaces, objects *metav1.LabelSelector, at *field.Path) {
@@ -268,8 +304,8 @@ func matchedResources(e *problems, resources []string, at *field.Path) {
 	}
 }
 
-// matchConditions checks conditions as far as that goes without compiling them.
-func matchConditions(e *problems, all []admissionregistrationv1.MatchCondition, at *field.Path) {
+func matchConditions(x *policyExpressions, all []admissionregistrationv1.MatchCondition, at *field.Path) {
+	e := x.e
 	if len(all) > mostConditions {
 		e.add(field.TooMany(at, len(all), mostConditions))
 	}
@@ -278,6 +314,8 @@ func matchConditions(e *problems, all []admissionregistrationv1.MatchCondition, 
 		at := at.Index(i)
 		if strings.TrimSpace(c.Expression) == "" {
 			e.required(at.Child("expression"), "")
+		} else {
+			x.compile(at.Child("expression"), c.Expression, cel.Scope{Authorizer: true}, cel.BoolType)
 		}
 		if c.Name == "" {
 			e.required(at.Child("name"), "")

@@ -39,6 +39,7 @@ import (
 	"clipper/internal/apiserver/connect"
 	"clipper/internal/apiserver/table"
 	"clipper/internal/auth"
+	"clipper/internal/cel"
 	"clipper/internal/scheme"
 	"clipper/internal/store/pebble"
 	"clipper/internal/validate"
@@ -90,7 +91,7 @@ func ours(t *testing.T) *api {
 	s, err := apiserver.New(apiserver.Config{
 		Store: db, Table: rows, Cache: watched, Authenticator: everything{}, Authorizer: everything{},
 		Admission:   admission.New(admission.Config{Objects: watched, Clock: clock.RealClock{}, Suffix: rand.String, Permit: anything}),
-		Validator:   validate.New(rows),
+		Validator:   validate.New(rows, cel.NewCompiler()),
 		Tabler:      table.New(clock.RealClock{}),
 		Connector:   connect.New(connect.Config{Objects: watched, Kubelet: &tls.Config{}, Logger: log}),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"), Logger: log,
@@ -274,6 +275,7 @@ var natural = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
 	{regexp.MustCompile(`20(2[6-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "NOW"},
 	{regexp.MustCompile(`"\d+(s|y\d*d?)"`), `"AGE"`},
+	{regexp.MustCompile(`selfType\d+`), "selfType"},
 	{regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`), "kube-api-access-x"},
 	// Values that are structs are shown as Go has them there.
 	{regexp.MustCompile(`value: (\{.*?\}|\[.*?\]|[a-z0-9]+\.[A-Z][A-Za-z]*\{.*?\}): `), "value: {...}: "},
