@@ -47,6 +47,7 @@ type request struct {
 	seated  bool
 	counted *atomic.Int64 // which one of inflight counts the request
 	single  bool          // a watch of one name
+	handled bool          // it came to who answers it, and is counted
 }
 
 // chain is what every request passes. Audit would stand between authentication
@@ -245,6 +246,7 @@ func (q *request) dispatch() error {
 	if !q.kind.row.HasVerb(q.verb) || q.name == "" && (q.verb == "update" || q.verb == "patch") {
 		return q.notAllowed()
 	}
+	q.handled = true
 	if !q.kind.row.IsStored() && q.verb != "create" {
 		return q.componentStatus() // the one kind that is read without being kept
 	}

@@ -120,7 +120,7 @@ func negotiate(h http.Header, can shapes) (form, error) {
 		}
 	}
 	if len(can1) == 0 {
-		return form{}, notAcceptable(accept, can)
+		return form{}, onlyAccepted(mediaTypes)
 	}
 	best := slices.MaxFunc(can1, func(a, b clause) int {
 		switch {
@@ -137,18 +137,23 @@ func negotiate(h http.Header, can shapes) (form, error) {
 	return best.form, nil
 }
 
-// notAcceptable is the answer to a request for what there is not: of a form
-// that no path has, or of a path that has not all.
-func notAcceptable(accept []string, can shapes) error {
+// named tells whether an Accept header names a type that a resource's paths
+// have, or just any. They are looked for by name there: "application/*" finds none.
+func named(accept []string) bool {
 	for _, line := range accept {
 		for part := range strings.SplitSeq(line, ",") {
 			t, _, _ := strings.Cut(part, ";")
 			switch strings.TrimSpace(t) {
-			case "*/*", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf":
-				return onlyAccepted(mediaTypes)
+			case "*/*", "", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf":
+				return true
 			}
 		}
 	}
+	return len(accept) == 0
+}
+
+// notAcceptable is the answer to who wants none of what a path has.
+func notAcceptable(can shapes) error {
 	all := mediaTypes
 	if can&collection != 0 {
 		all += ", " + streamTypes
@@ -208,6 +213,10 @@ func unsupportedMedia(accepted string) error {
 
 // negotiate settles the form of the answer before anything is done.
 func (q *request) negotiate(can shapes) error {
+	if named := named(q.r.Header["Accept"]); !named {
+		q.handled = false
+		return notAcceptable(can)
+	}
 	f, err := negotiate(q.r.Header, can)
 	if err != nil {
 		q.form = f

@@ -15,6 +15,7 @@ import (
 // path answers what is no resource.
 func (q *request) path(path string) error {
 	if h := q.mounted(path); h != nil {
+		q.handled = strings.HasPrefix(path, "/openapi/v3")
 		h.ServeHTTP(answered{q.w, q}, q.r)
 		return nil
 	}
@@ -40,6 +41,7 @@ func (q *request) path(path string) error {
 	}
 	switch name {
 	case "healthz", "livez", "readyz":
+		q.handled = rest == ""
 		return q.health(name, rest)
 	case "version":
 		if rest == "" {
@@ -62,6 +64,7 @@ func (q *request) path(path string) error {
 		}
 		if q.Discovery != nil {
 			q.Discovery.ServeHTTP(answered{q.w, q}, q.r)
+			q.handled = rest == "" && strings.Contains(q.w.Header().Get("Content-Type"), ";as=") // of all groups in one
 			return nil
 		}
 	}

@@ -35,6 +35,7 @@ func (q *request) subresourceRequest() error {
 	if !sub.HasVerb(q.verb) {
 		return q.notAllowed()
 	}
+	q.handled = true
 	switch sub.Name {
 	case "binding":
 		return q.bind()
@@ -65,6 +66,7 @@ func (q *request) connect(sub *scheme.Subresource) error {
 	if q.verb != "get" && !sub.HasVerb(q.verb) && !options {
 		return q.notAllowed()
 	}
+	q.handled = true
 	if sub.Name == "log" {
 		if _, err := scheme.ParsePodLogOptions(q.query); err != nil {
 			return err

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -46,7 +45,7 @@ func service(e *problems, svc *corev1.Service) {
 	case corev1.ServiceTypeExternalName:
 		externalName(e, s)
 	}
-	servicePorts(e, s, headless)
+	servicePorts(e, s)
 	if s.Selector != nil {
 		e.all(metavalidation.ValidateLabels(s.Selector, specPath.Child("selector")))
 	}
@@ -79,7 +78,7 @@ func externalName(e *problems, s *corev1.ServiceSpec) {
 	}
 }
 
-func servicePorts(e *problems, s *corev1.ServiceSpec, headless bool) {
+func servicePorts(e *problems, s *corev1.ServiceSpec) {
 	at := specPath.Child("ports")
 	for i := range s.Ports {
 		p, at := &s.Ports[i], at.Index(i)
@@ -93,10 +92,7 @@ func servicePorts(e *problems, s *corev1.ServiceSpec, headless bool) {
 		}
 		portNumber(e, at, "port", p.Port)
 		givenOneOf(e, at, "protocol", p.Protocol, protocols...)
-		// Defaulted where it is left out, except where no port is meant.
-		if !headless || p.TargetPort != (intstr.IntOrString{}) {
-			port(e, p.TargetPort, at.Child("targetPort"))
-		}
+		port(e, p.TargetPort, at.Child("targetPort"))
 		if a := p.AppProtocol; a != nil {
 			e.check(at, "appProtocol", *a, validation.IsQualifiedName)
 		}
@@ -171,9 +167,10 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 		corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)
 	for i, f := range s.IPFamilies {
 		at := specPath.Child("ipFamilies").Index(i)
-		if f != corev1.IPv4Protocol && f != corev1.IPv6Protocol {
+		if !isFamily(f) {
 			e.add(field.NotSupported(at, f, []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}))
-		} else if slices.Contains(s.IPFamilies[:i], f) {
+		}
+		if slices.Contains(s.IPFamilies[:i], f) {
 			e.add(field.Duplicate(at, f))
 		}
 	}
@@ -194,7 +191,7 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 		if f == "" {
 			continue
 		}
-		if i < len(s.IPFamilies) && f != s.IPFamilies[i] {
+		if i < len(s.IPFamilies) && f != s.IPFamilies[i] && isFamily(s.IPFamilies[i]) {
 			e.invalid(at, ip, fmt.Sprintf("expected an %v value as indicated by `ipFamilies[%v]`", s.IPFamilies[i], i))
 		}
 		families = append(families, f)
@@ -202,6 +199,16 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 	if len(families) == 2 && families[0] == families[1] {
 		e.invalid(at, s.ClusterIPs, "may specify no more than one IP for each IP family")
 	}
+}
+
+func isFamily(f corev1.IPFamily) bool { return f == corev1.IPv4Protocol || f == corev1.IPv6Protocol }
+
+// ServiceAddresses judges what a Service's addresses are given by. Who gives
+// them asks first, and nothing else is said of a Service that they are wrong of.
+func ServiceAddresses(svc *corev1.Service) field.ErrorList {
+	var e problems
+	clusterIPs(&e, &svc.Spec)
+	return e.list
 }
 
 // family returns that of an address, or "" if it is none.
@@ -219,12 +226,12 @@ func family(ip string) corev1.IPFamily {
 func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 	const only = "may only be used when `type` is 'LoadBalancer'"
 	is := s.Type == corev1.ServiceTypeLoadBalancer
+	ranges := specPath.Child("LoadBalancerSourceRanges")
 	if len(s.LoadBalancerSourceRanges) > 0 && !is {
-		e.forbidden(specPath.Child("LoadBalancerSourceRanges"), only)
-	} else {
-		for i, r := range s.LoadBalancerSourceRanges {
-			e.all(validation.IsValidCIDRForLegacyField(specPath.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(r), false, nil))
-		}
+		e.forbidden(ranges, only)
+	}
+	for i, r := range s.LoadBalancerSourceRanges {
+		e.all(validation.IsValidCIDRForLegacyField(ranges.Index(i), strings.TrimSpace(r), false, nil))
 	}
 	if is && s.AllocateLoadBalancerNodePorts == nil {
 		e.required(specPath.Child("allocateLoadBalancerNodePorts"), "")
@@ -252,9 +259,6 @@ func trafficPolicies(e *problems, s *corev1.ServiceSpec) {
 			corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal)
 	}
 	if n := s.HealthCheckNodePort; n != 0 {
-		if n < 0 {
-			e.invalid(specPath.Child("healthCheckNodePort"), n, apivalidation.IsNegativeErrorMsg)
-		}
 		if s.Type != corev1.ServiceTypeLoadBalancer || s.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
 			e.invalid(specPath.Child("healthCheckNodePort"), n, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'")
 		}
@@ -355,6 +359,9 @@ func serviceWarnings(s, old *corev1.Service) []string {
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ExternalName != "" {
 		out = append(out, fmt.Sprintf("spec.externalName is ignored when spec.type is not %q", corev1.ServiceTypeExternalName))
+	}
+	if len(s.Spec.ExternalIPs) > 0 && (old == nil || !slices.Equal(s.Spec.ExternalIPs, old.Spec.ExternalIPs)) {
+		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
 	if d := s.Spec.TrafficDistribution; d != nil && *d == corev1.ServiceTrafficDistributionPreferClose && old == nil {
 		out = append(out, fmt.Sprintf("spec.trafficDistribution: %q is deprecated; use %q instead",
