@@ -70,7 +70,7 @@ func initContainers(e *problems, p *pod, at *field.Path) {
 		c, at := &p.InitContainers[i], at.Index(i)
 		container(e, p, c, at)
 		sameName := func(o corev1.Container) bool { return o.Name == c.Name }
-		if slices.ContainsFunc(p.Containers, sameName) || slices.ContainsFunc(p.InitContainers[:i], sameName) {
+		if c.Name != "" && (slices.ContainsFunc(p.Containers, sameName) || slices.ContainsFunc(p.InitContainers[:i], sameName)) {
 			e.add(field.Duplicate(at.Child("name"), c.Name))
 		}
 		// Those that end before the next begins need not be looked at together.
@@ -369,7 +369,7 @@ func volumeDevices(e *problems, p *pod, c *corev1.Container, at *field.Path) {
 			if c.VolumeDevices[j].DevicePath == d.DevicePath {
 				e.invalid(at.Child("devicePath"), d.DevicePath, "must be unique")
 			}
-			if c.VolumeDevices[j].Name == d.Name {
+			if d.Name != "" && c.VolumeDevices[j].Name == d.Name {
 				e.invalid(at.Child("name"), d.Name, "must be unique")
 			}
 		}

@@ -44,7 +44,9 @@ var csiDriverRules = &rules{ // never changed
 }
 
 func csiDriver(e *problems, d *storagev1.CSIDriver) {
-	csiDriverName(e, d.Name, metadata, "name")
+	if d.Name != "" {
+		csiDriverName(e, d.Name, metadata, "name")
+	}
 	if d.Spec.AttachRequired == nil {
 		e.required(specPath.Child("attachedRequired"), "")
 	}

@@ -64,7 +64,7 @@ func established(c *apiextensionsv1.CustomResourceDefinition) bool {
 
 func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
 	s, at := &c.Spec, field.NewPath("spec")
-	if c.Name != s.Names.Plural+"."+s.Group {
+	if c.Name != "" && c.Name != s.Names.Plural+"."+s.Group {
 		e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
 	}
 	switch {

@@ -47,8 +47,8 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 		{"id", s.ID != "", "id is not supported"},
 		{"$ref", s.Ref != nil, "$ref is not supported"},
 		{"additionalItems", s.AdditionalItems != nil, "additionalItems is not supported"},
-		{"patternProperties", s.PatternProperties != nil, "patternProperties is not supported"},
-		{"definitions", s.Definitions != nil, "definitions is not supported"},
+		{"patternProperties", len(s.PatternProperties) > 0, "patternProperties is not supported"},
+		{"definitions", len(s.Definitions) > 0, "definitions is not supported"},
 		{"dependencies", s.Dependencies != nil, "dependencies is not supported"},
 		{"uniqueItems", s.UniqueItems, "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"},
 		{"items", s.Items != nil && len(s.Items.JSONSchemas) > 0, "items must be a schema object and not an array"},
@@ -68,6 +68,9 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 	}
 	schemaExtensions(e, s, at)
 	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at) })
+	for name, d := range sorted(s.Definitions) {
+		subschema(e, &d, at.Child("definitions").Key(name))
+	}
 }
 
 // eachSubschema calls f with the schemas right below one.

@@ -89,7 +89,7 @@ func nodeUpdate(e *problems, n, old *corev1.Node) {
 		e.forbidden(specPath.Child("providerID"), "node updates may not change providerID except from \"\" to valid")
 	}
 	if n.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
-		e.forbidden(field.NewPath(""), "node updates may only change labels, taints, or capacity")
+		e.forbidden(specPath.Child("externalID"), "may not be updated")
 	}
 }
 

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -120,8 +121,24 @@ func claimUpdate(e *problems, c, old *corev1.PersistentVolumeClaim) {
 	if bound {
 		was.VolumeAttributesClassName = s.VolumeAttributesClassName
 	}
+	e.immutable(nil, "volumeMode", s.VolumeMode, sameSpec(s.VolumeMode, was.VolumeMode))
 	if !apiequality.Semantic.DeepEqual(s, was) {
 		e.forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+diff.Diff(&old.Spec, &c.Spec))
+	}
+}
+
+var allocatedStatuses = []corev1.ClaimResourceStatus{ // never changed
+	corev1.PersistentVolumeClaimControllerResizeInProgress, corev1.PersistentVolumeClaimControllerResizeInfeasible,
+	corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress, corev1.PersistentVolumeClaimNodeResizeInfeasible,
+}
+
+// allocatedName judges what a claim is told to be given: of Kubernetes' own
+// resources storage alone.
+func allocatedName(e *problems, n corev1.ResourceName, at *field.Path) {
+	if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
+		e.texts(at, n, texts)
+	} else if n != corev1.ResourceStorage && (!strings.Contains(string(n), "/") || strings.Contains(string(n), "kubernetes.io/")) {
+		e.add(field.NotSupported(at, n, []corev1.ResourceName{corev1.ResourceStorage}))
 	}
 }
 
@@ -133,9 +150,16 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 		at := statusPath.Child("capacity").Key(string(n))
 		quantity(e, n, q, at)
 	}
-	for n := range sorted(c.Status.AllocatedResourceStatuses) {
-		if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
-			e.texts(statusPath.Child("allocatedResourceStatuses").Key(string(n)), n, texts)
+	statuses := statusPath.Child("allocatedResourceStatuses")
+	for n, s := range sorted(c.Status.AllocatedResourceStatuses) {
+		allocatedName(e, n, statuses)
+		if !slices.Contains(allocatedStatuses, s) {
+			e.add(field.NotSupported(statuses, n, allocatedStatuses)) // upstream shows the name
 		}
+	}
+	allocated := statusPath.Child("allocatedResources")
+	for n, q := range ordered(c.Status.AllocatedResources) {
+		allocatedName(e, n, allocated)
+		quantity(e, n, q, allocated.Key(string(n)))
 	}
 }

@@ -3,6 +3,7 @@ package validate
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -19,7 +20,17 @@ func role(e *problems, r *rbacv1.Role) { policyRules(e, r.Rules, true) }
 var clusterRoleRules = &rules{ // never changed
 	name:   path.ValidatePathSegmentName,
 	create: rule(clusterRole),
-	update: same(clusterRole),
+	update: same(func(e *problems, r *rbacv1.ClusterRole) {
+		clusterRole(e, r)
+		if r.AggregationRule == nil {
+			return
+		}
+		for i := range r.AggregationRule.ClusterRoleSelectors {
+			if _, err := metav1.LabelSelectorAsSelector(&r.AggregationRule.ClusterRoleSelectors[i]); err != nil {
+				e.invalid(field.NewPath("aggregationRule", "clusterRoleSelectors").Index(i), nil, "invalid label selector.")
+			}
+		}
+	}),
 }
 
 func clusterRole(e *problems, r *rbacv1.ClusterRole) {

@@ -18,7 +18,7 @@ func volumes(e *problems, list []corev1.Volume, at *field.Path) []corev1.Volume 
 		v, at, before := &list[i], at.Index(i), len(e.list)
 		volumeSource(e, &v.VolumeSource, v.Name, at)
 		e.checked(at, "name", v.Name, dnsLabel)
-		if slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
+		if v.Name != "" && slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
 			e.add(field.Duplicate(at.Child("name"), v.Name))
 		}
 		if slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
