@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -17,7 +18,7 @@ import (
 var jobRules = &rules{ // never changed
 	create: rule(job),
 	update: change(jobUpdate),
-	subresources: subresources{"status": same(func(e *problems, j *batchv1.Job) {
+	subresources: subresources{"status": change(func(e *problems, j, old *batchv1.Job) {
 		e.notNegative(statusPath, "active", int64(j.Status.Active))
 		e.notNegative(statusPath, "succeeded", int64(j.Status.Succeeded))
 		e.notNegative(statusPath, "failed", int64(j.Status.Failed))
@@ -31,6 +32,7 @@ var jobRules = &rules{ // never changed
 			e.notNegative(statusPath, "terminating", int64(*n))
 		}
 		statusIndexes(e, j)
+		jobCounts(e, j, old)
 	})},
 	warnings: warning(func(j, old *batchv1.Job) []string {
 		var out []string
@@ -121,18 +123,21 @@ func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
 		if p := s.Parallelism; p != nil && *p > mostParallel {
 			e.invalid(at.Child("parallelism"), *p, fmt.Sprintf("must be less than or equal to %d when completion mode is %s", mostParallel, batchv1.IndexedCompletion))
 		}
-	} else if s.CompletionMode == nil || *s.CompletionMode == batchv1.NonIndexedCompletion {
+	} else if s.SuccessPolicy != nil {
+		e.invalid(at.Child("successPolicy"), s.SuccessPolicy, "requires indexed completion mode")
+	}
+	if s.CompletionMode == nil || *s.CompletionMode == batchv1.NonIndexedCompletion {
 		if s.BackoffLimitPerIndex != nil {
 			e.invalid(at.Child("backoffLimitPerIndex"), *s.BackoffLimitPerIndex, "requires indexed completion mode")
 		}
 		if s.MaxFailedIndexes != nil {
 			e.invalid(at.Child("maxFailedIndexes"), *s.MaxFailedIndexes, "requires indexed completion mode")
 		}
-		if s.SuccessPolicy != nil {
-			e.invalid(at.Child("successPolicy"), s.SuccessPolicy, "requires indexed completion mode")
-		}
 	}
 	if m := s.MaxFailedIndexes; m != nil {
+		if indexed && *m > mostParallel {
+			e.invalid(at.Child("maxFailedIndexes"), *m, fmt.Sprintf("must be less than or equal to %d", mostParallel))
+		}
 		if s.BackoffLimitPerIndex == nil {
 			e.required(at.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified")
 		}
@@ -235,6 +240,44 @@ func exitCodes(e *problems, c *batchv1.PodFailurePolicyOnExitCodesRequirement, s
 	}
 }
 
+// jobCounts judges how a Job is told to have gone on.
+func jobCounts(e *problems, j, old *batchv1.Job) {
+	s := &j.Status
+	for _, c := range []struct {
+		name     string
+		now, was int32
+	}{{"failed", s.Failed, old.Status.Failed}, {"succeeded", s.Succeeded, old.Status.Succeeded}} {
+		if c.now < c.was {
+			e.invalid(statusPath.Child(c.name), c.now, "cannot decrease the "+c.name+" counter")
+		}
+	}
+	complete := slices.ContainsFunc(s.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
+	})
+	if s.CompletionTime != nil && !complete {
+		e.invalid(statusPath.Child("completionTime"), s.CompletionTime, "cannot set completionTime when there is no Complete=True condition")
+	}
+	if s.UncountedTerminatedPods == nil {
+		return
+	}
+	at, seen := statusPath.Child("uncountedTerminatedPods"), map[types.UID]bool{}
+	for _, l := range []struct {
+		name string
+		list []types.UID
+	}{{"succeeded", s.UncountedTerminatedPods.Succeeded}, {"failed", s.UncountedTerminatedPods.Failed}} {
+		for i, id := range l.list {
+			at := at.Child(l.name).Index(i)
+			switch {
+			case id == "":
+				e.invalid(at, id, "must not be empty")
+			case seen[id]:
+				e.add(field.Duplicate(at, id))
+			}
+			seen[id] = true
+		}
+	}
+}
+
 // statusIndexes judges which pods are told to have succeeded and failed.
 func statusIndexes(e *problems, j *batchv1.Job) {
 	s := &j.Spec
@@ -256,8 +299,9 @@ func statusIndexes(e *problems, j *batchv1.Job) {
 	if text := j.Status.FailedIndexes; text != nil {
 		if s.BackoffLimitPerIndex == nil {
 			e.invalid(statusPath.Child("failedIndexes"), *text, "cannot set non-null failedIndexes when backoffLimitPerIndex is null")
+		} else {
+			parse("failedIndexes", *text)
 		}
-		parse("failedIndexes", *text)
 	}
 }
 

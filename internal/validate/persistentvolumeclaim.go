@@ -148,7 +148,7 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	}
 	for n, q := range ordered(c.Status.Capacity) {
 		at := statusPath.Child("capacity").Key(string(n))
-		quantity(e, n, q, at)
+		notLess(e, q, at)
 	}
 	statuses := statusPath.Child("allocatedResourceStatuses")
 	for n, s := range sorted(c.Status.AllocatedResourceStatuses) {
@@ -160,6 +160,6 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	allocated := statusPath.Child("allocatedResources")
 	for n, q := range ordered(c.Status.AllocatedResources) {
 		allocatedName(e, n, allocated)
-		quantity(e, n, q, allocated.Key(string(n)))
+		notLess(e, q, allocated.Key(string(n)))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -17,9 +16,6 @@ var quotaRules = &rules{ // never changed
 		quota(e, q)
 		if !sets.New(q.Spec.Scopes...).Equal(sets.New(old.Spec.Scopes...)) {
 			e.invalid(specPath.Child("scopes"), q.Spec.Scopes, "field is immutable")
-		}
-		if !apiequality.Semantic.DeepEqual(scopeTerms(q), scopeTerms(old)) {
-			e.invalid(specPath.Child("scopeSelector"), q.Spec.ScopeSelector, "field is immutable")
 		}
 	}),
 	subresources: subresources{
@@ -140,11 +136,4 @@ func quotaResource(e *problems, name corev1.ResourceName, at *field.Path) {
 
 func isQuotaResource(name corev1.ResourceName) bool {
 	return isStandardResource(name) && name != corev1.ResourceStorage
-}
-
-func scopeTerms(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
-	if q.Spec.ScopeSelector == nil {
-		return nil
-	}
-	return q.Spec.ScopeSelector.MatchExpressions
 }

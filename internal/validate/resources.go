@@ -109,11 +109,16 @@ func ordered(list corev1.ResourceList) func(func(corev1.ResourceName, resource.Q
 
 // quantity judges an amount of a resource.
 func quantity(e *problems, name corev1.ResourceName, q resource.Quantity, at *field.Path) {
-	if q.Sign() < 0 {
-		e.invalid(at, q.String(), apivalidation.IsNegativeErrorMsg)
-	}
+	notLess(e, q, at)
 	if isCounted(name) && q.MilliValue()%1000 != 0 {
 		e.invalid(at, q.String(), "must be an integer")
+	}
+}
+
+// notLess checks that there is not less than nothing.
+func notLess(e *problems, q resource.Quantity, at *field.Path) {
+	if q.Sign() < 0 {
+		e.invalid(at, q.String(), apivalidation.IsNegativeErrorMsg)
 	}
 }
 
@@ -243,7 +248,7 @@ func resizePolicy(e *problems, p *pod, policies []corev1.ContainerResizePolicy, 
 		among(e, list, r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
 		among(e, list, r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)
 		if p.RestartPolicy == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired {
-			e.invalid(at.Child("restartPolicy"), r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
+			e.invalid(list, r.RestartPolicy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'")
 		}
 		if slices.ContainsFunc(policies[:i], func(o corev1.ContainerResizePolicy) bool { return o.ResourceName == r.ResourceName }) {
 			e.add(field.Duplicate(at, r.ResourceName))

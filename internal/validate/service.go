@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -115,9 +116,19 @@ func servicePorts(e *problems, s *corev1.ServiceSpec) {
 	for i := range s.Ports {
 		p := &s.Ports[i]
 		if slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool { return o.Port == p.Port && o.Protocol == p.Protocol }) {
-			e.add(field.Duplicate(at.Index(i), corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+			e.add(field.Duplicate(at.Index(i), servicePortShown{Protocol: p.Protocol, Port: p.Port}))
 		}
 	}
+}
+
+// servicePortShown is a port as upstream shows it: with all fields, under their names in Go.
+type servicePortShown struct {
+	Name        string
+	Protocol    corev1.Protocol
+	AppProtocol *string
+	Port        int32
+	TargetPort  intstr.IntOrString
+	NodePort    int32
 }
 
 // longestStick is how many seconds a client may stay with an endpoint: a day.
@@ -357,11 +368,11 @@ func serviceWarnings(s, old *corev1.Service) []string {
 	if len(s.Spec.ExternalIPs) > 0 && s.Spec.Type == corev1.ServiceTypeExternalName {
 		out = append(out, fmt.Sprintf("spec.externalIPs is ignored when spec.type is %q", s.Spec.Type))
 	}
+	if used := s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != corev1.ClusterIPNone; used && len(s.Spec.ExternalIPs) > 0 && (old == nil || !slices.Equal(s.Spec.ExternalIPs, old.Spec.ExternalIPs)) {
+		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
+	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ExternalName != "" {
 		out = append(out, fmt.Sprintf("spec.externalName is ignored when spec.type is not %q", corev1.ServiceTypeExternalName))
-	}
-	if len(s.Spec.ExternalIPs) > 0 && (old == nil || !slices.Equal(s.Spec.ExternalIPs, old.Spec.ExternalIPs)) {
-		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
 	if d := s.Spec.TrafficDistribution; d != nil && *d == corev1.ServiceTrafficDistributionPreferClose && old == nil {
 		out = append(out, fmt.Sprintf("spec.trafficDistribution: %q is deprecated; use %q instead",

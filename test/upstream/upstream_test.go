@@ -140,6 +140,7 @@ func (a *api) ask(method, path, contentType, accept string, body []byte) (int, [
 	}
 	r.Header.Set("Content-Type", contentType)
 	r.Header.Set("Accept", accept)
+	r.Header.Set("User-Agent", "test")
 	res := a.do(r)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)

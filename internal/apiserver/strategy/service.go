@@ -47,7 +47,8 @@ func normalize(s *corev1.ServiceSpec, old *corev1.ServiceSpec) {
 
 // dropUnused takes from an alias what only addresses have.
 func dropUnused(s *corev1.ServiceSpec) {
-	if s.Type == corev1.ServiceTypeExternalName {
+	if p := s.InternalTrafficPolicy; s.Type == corev1.ServiceTypeExternalName && p != nil &&
+		(*p == corev1.ServiceInternalTrafficPolicyCluster || *p == corev1.ServiceInternalTrafficPolicyLocal) { // others are refused
 		s.InternalTrafficPolicy = nil
 	}
 }
