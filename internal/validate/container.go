@@ -75,7 +75,11 @@ func initContainers(e *problems, p *pod, at *field.Path) {
 		}
 		// Those that end before the next begins need not be looked at together.
 		hostPorts(e, p.InitContainers[i:i+1], at)
-		containerRestart(e, c, at)
+		if c.RestartPolicy != nil || len(c.RestartPolicyRules) == 0 {
+			containerRestart(e, c, at)
+		} else {
+			e.required(at.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")
+		}
 		if isSidecar(c) {
 			lifecycle(e, p, c.Lifecycle, at.Child("lifecycle"))
 			containerProbes(e, p, c, at)
@@ -121,11 +125,11 @@ func ephemeralContainers(e *problems, p *pod, at *field.Path) {
 			name string
 			set  bool
 		}{
-			{"ports", len(c.Ports) > 0},
-			{"resources", len(c.Resources.Limits)+len(c.Resources.Requests)+len(c.Resources.Claims) > 0},
-			{"resizePolicy", len(c.ResizePolicy) > 0},
+			{"ports", c.Ports != nil},
+			{"resources", c.Resources.Limits != nil || c.Resources.Requests != nil || c.Resources.Claims != nil},
+			{"resizePolicy", c.ResizePolicy != nil},
 			{"restartPolicy", c.RestartPolicy != nil},
-			{"restartPolicyRules", len(c.RestartPolicyRules) > 0},
+			{"restartPolicyRules", c.RestartPolicyRules != nil},
 			{"livenessProbe", c.LivenessProbe != nil},
 			{"readinessProbe", c.ReadinessProbe != nil},
 			{"startupProbe", c.StartupProbe != nil},
