@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -242,6 +243,9 @@ func (q *request) dispatch() error {
 	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
+	}
+	if q.name != "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb) {
+		return notServed() // what is created and not kept has no path of its own
 	}
 	if !q.kind.row.HasVerb(q.verb) || q.name == "" && (q.verb == "update" || q.verb == "patch") {
 		return q.notAllowed()

@@ -114,14 +114,10 @@ func csiNode(e *problems, n *storagev1.CSINode) {
 			e.notNegative(at.Child("allocatable"), "count", int64(*a.Count))
 		}
 		for j, k := range d.TopologyKeys {
-			if k == "" {
-				e.required(at.Child("topologyKeys"), "")
-			} else {
-				e.texts(at, k, validation.IsQualifiedName(k))
-			}
+			e.texts(at, k, validation.IsQualifiedName(k))
 			for _, o := range d.TopologyKeys[:j] {
 				if o == k {
-					e.add(field.Duplicate(at.Child("topologyKeys"), k))
+					e.add(field.Duplicate(at, k))
 				}
 			}
 		}

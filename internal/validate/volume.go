@@ -107,6 +107,9 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 	}
 	if first("cinder", s.Cinder != nil) {
 		e.given(at.Child("cinder"), "volumeID", s.Cinder.VolumeID)
+		if r := s.Cinder.SecretRef; r != nil {
+			e.given(at.Child("cinder", "secretRef"), "name", r.Name)
+		}
 	}
 	if first("cephFS", s.CephFS != nil) && len(s.CephFS.Monitors) == 0 {
 		e.required(at.Child("cephfs", "monitors"), "")
