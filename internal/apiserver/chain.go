@@ -238,9 +238,6 @@ func (q *request) dispatch() error {
 	if q.r.Method == http.MethodHead && !connects(q.subresource) {
 		return q.notAllowed() // a resource has no headers to be asked for alone
 	}
-	if q.kind.deprecated != "" {
-		q.warn([]string{q.kind.deprecated})
-	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
 	}
@@ -250,7 +247,6 @@ func (q *request) dispatch() error {
 	if !q.kind.row.HasVerb(q.verb) || q.name == "" && (q.verb == "update" || q.verb == "patch") {
 		return q.notAllowed()
 	}
-	q.handled = true
 	if !q.kind.row.IsStored() && q.verb != "create" {
 		return q.componentStatus() // the one kind that is read without being kept
 	}

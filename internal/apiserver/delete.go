@@ -19,18 +19,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// deleteOptions reads the options of a deletion from the body or the query.
+// deleteOptions reads the options of a deletion from the body, or else the query.
 func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
-	if o, err = scheme.ParseDeleteOptions(q.query); err != nil {
-		return o, err
-	}
+	stated := false
 	if q.r.ContentLength != 0 && q.r.Body != nil {
 		mt, merr := bodyType(q.r.Header)
 		if merr != nil {
 			return o, merr
 		}
 		err = q.withBody(func(b []byte) (err error) {
-			if len(b) > 0 {
+			if stated = len(b) > 0; stated {
 				o, err = q.Table.DecodeDeleteOptions(b, mt)
 			}
 			return err
@@ -40,6 +38,11 @@ func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
 		}
 	} else {
 		q.sized(0)
+	}
+	if !stated {
+		if o, err = scheme.ParseDeleteOptions(q.query); err != nil {
+			return o, err
+		}
 	}
 	return o, checkDelete(&o)
 }

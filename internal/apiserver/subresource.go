@@ -35,7 +35,6 @@ func (q *request) subresourceRequest() error {
 	if !sub.HasVerb(q.verb) {
 		return q.notAllowed()
 	}
-	q.handled = true
 	switch sub.Name {
 	case "binding":
 		return q.bind()

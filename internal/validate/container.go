@@ -98,9 +98,6 @@ func initContainers(e *problems, p *pod, at *field.Path) {
 		if c.StartupProbe != nil {
 			e.forbidden(at.Child("startupProbe"), text)
 		}
-		if len(c.ResizePolicy) > 0 {
-			e.invalid(at.Child("resizePolicy"), c.ResizePolicy, "must not be set for init containers")
-		}
 	}
 }
 

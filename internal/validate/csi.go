@@ -114,6 +114,9 @@ func csiNode(e *problems, n *storagev1.CSINode) {
 			e.notNegative(at.Child("allocatable"), "count", int64(*a.Count))
 		}
 		for j, k := range d.TopologyKeys {
+			if k == "" {
+				e.required(at, "")
+			}
 			e.texts(at, k, validation.IsQualifiedName(k))
 			for _, o := range d.TopologyKeys[:j] {
 				if o == k {

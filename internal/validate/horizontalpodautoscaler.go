@@ -37,7 +37,7 @@ func autoscaler(e *problems, a *autoscalingv2.HorizontalPodAutoscaler) {
 	}
 	switch {
 	case s.MaxReplicas < 0:
-		e.invalid(at.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to 0")
+		e.invalid(at.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to 1")
 	case s.MaxReplicas == 0:
 		e.required(at.Child("maxReplicas"), "must be set and greater than 0")
 	}

@@ -58,7 +58,7 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 			e.forbidden(at.Child(f.name), f.text)
 		}
 	}
-	if s.Type != "" && s.Type != "null" {
+	if s.Type != "" {
 		oneOf(e, at, "type", s.Type, schemaTypes...)
 	}
 	if a := s.AdditionalProperties; a != nil {

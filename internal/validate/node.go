@@ -77,6 +77,9 @@ func nodeUpdate(e *problems, n, old *corev1.Node) {
 	taints(e, n.Spec.Taints, metadata.Child("taints"))
 	nodeResources(e, n)
 	for i, name := range n.Status.DeclaredFeatures {
+		if i > 0 && name < n.Status.DeclaredFeatures[i-1] {
+			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, "list must be sorted alphabetically")
+		}
 		if !featureName.MatchString(name) {
 			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", name))
 		}

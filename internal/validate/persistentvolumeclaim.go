@@ -160,6 +160,8 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	allocated := statusPath.Child("allocatedResources")
 	for n, q := range ordered(c.Status.AllocatedResources) {
 		allocatedName(e, n, allocated)
-		notLess(e, q, allocated.Key(string(n)))
+		if q.Sign() < 0 {
+			e.invalid(allocated.Key(string(n)), q.Value(), "must be a valid resource quantity")
+		}
 	}
 }

@@ -20,17 +20,7 @@ func role(e *problems, r *rbacv1.Role) { policyRules(e, r.Rules, true) }
 var clusterRoleRules = &rules{ // never changed
 	name:   path.ValidatePathSegmentName,
 	create: rule(clusterRole),
-	update: same(func(e *problems, r *rbacv1.ClusterRole) {
-		clusterRole(e, r)
-		if r.AggregationRule == nil {
-			return
-		}
-		for i := range r.AggregationRule.ClusterRoleSelectors {
-			if _, err := metav1.LabelSelectorAsSelector(&r.AggregationRule.ClusterRoleSelectors[i]); err != nil {
-				e.invalid(field.NewPath("aggregationRule", "clusterRoleSelectors").Index(i), nil, "invalid label selector.")
-			}
-		}
-	}),
+	update: same(clusterRole),
 }
 
 func clusterRole(e *problems, r *rbacv1.ClusterRole) {
@@ -43,7 +33,11 @@ func clusterRole(e *problems, r *rbacv1.ClusterRole) {
 		e.required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil")
 	}
 	for i := range r.AggregationRule.ClusterRoleSelectors {
-		selector(e, &r.AggregationRule.ClusterRoleSelectors[i], at.Index(i))
+		s := &r.AggregationRule.ClusterRoleSelectors[i]
+		selector(e, s, at.Index(i))
+		if _, err := metav1.LabelSelectorAsSelector(s); err != nil {
+			e.invalid(at.Index(i), nil, "invalid label selector.")
+		}
 	}
 }
 

@@ -313,10 +313,8 @@ const mostDeviceConditions = 8
 
 // deviceKey is what devices of claims are told apart by.
 type deviceKey struct {
-	Driver  string    `json:"driver"`
-	Pool    string    `json:"pool"`
-	Device  string    `json:"device"`
-	ShareID types.UID `json:"shareID"`
+	Driver, Pool, Device string
+	ShareID              types.UID
 }
 
 // allocatedDevices judges what drivers tell of a claim's devices.
