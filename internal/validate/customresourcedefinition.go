@@ -12,7 +12,12 @@ import (
 )
 
 var definitionRules = &rules{ // never changed
-	create: rule(definition),
+	create: rule(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+		if c.Name != "" && c.Name != c.Spec.Names.Plural+"."+c.Spec.Group {
+			e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
+		}
+		definition(e, c)
+	}),
 	update: change(func(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
 		definition(e, c)
 		at := field.NewPath("spec")
@@ -64,9 +69,6 @@ func established(c *apiextensionsv1.CustomResourceDefinition) bool {
 
 func definition(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
 	s, at := &c.Spec, field.NewPath("spec")
-	if c.Name != "" && c.Name != s.Names.Plural+"."+s.Group {
-		e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
-	}
 	switch {
 	case s.Group == "":
 		e.required(at.Child("group"), "")

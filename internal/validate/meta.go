@@ -41,7 +41,7 @@ func finalizers(r *scheme.Resource, m metav1.Object) (errs field.ErrorList) {
 	case "apiextensions.k8s.io", "apiregistration.k8s.io", "admissionregistration.k8s.io", "coordination.k8s.io", "node.k8s.io", "policy":
 		return nil
 	}
-	if r.Kind == "Event" {
+	if r.Kind == "Event" && r.Group == "" {
 		return nil
 	}
 	for i, f := range m.GetFinalizers() {

@@ -80,6 +80,9 @@ func nodeUpdate(e *problems, n, old *corev1.Node) {
 		if i > 0 && name < n.Status.DeclaredFeatures[i-1] {
 			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, "list must be sorted alphabetically")
 		}
+		if slices.Contains(n.Status.DeclaredFeatures[:i], name) {
+			e.add(field.Duplicate(statusPath.Child("declaredFeatures").Index(i), name))
+		}
 		if !featureName.MatchString(name) {
 			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", name))
 		}

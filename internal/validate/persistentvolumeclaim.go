@@ -134,12 +134,14 @@ var allocatedStatuses = []corev1.ClaimResourceStatus{ // never changed
 
 // allocatedName judges what a claim is told to be given: of Kubernetes' own
 // resources storage alone.
-func allocatedName(e *problems, n corev1.ResourceName, at *field.Path) {
+func allocatedName(e *problems, n corev1.ResourceName, at *field.Path) bool {
+	before := len(e.list)
 	if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
 		e.texts(at, n, texts)
 	} else if n != corev1.ResourceStorage && (!strings.Contains(string(n), "/") || strings.Contains(string(n), "kubernetes.io/")) {
 		e.add(field.NotSupported(at, n, []corev1.ResourceName{corev1.ResourceStorage}))
 	}
+	return len(e.list) == before
 }
 
 func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
@@ -159,8 +161,7 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	}
 	allocated := statusPath.Child("allocatedResources")
 	for n, q := range ordered(c.Status.AllocatedResources) {
-		allocatedName(e, n, allocated)
-		if q.Sign() < 0 {
+		if allocatedName(e, n, allocated) && q.Sign() < 0 {
 			e.invalid(allocated.Key(string(n)), q.Value(), "must be a valid resource quantity")
 		}
 	}

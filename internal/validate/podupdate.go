@@ -142,6 +142,9 @@ func podStatusUpdate(e *problems, p, old *corev1.Pod) {
 	if s.NominatedNodeName != "" {
 		e.check(statusPath, "nominatedNodeName", s.NominatedNodeName, dnsSubdomain)
 	}
+	if s.ObservedGeneration < 0 {
+		e.invalid(statusPath.Child("observedGeneration"), s.ObservedGeneration, "must be a non-negative integer")
+	}
 	for i, c := range s.Conditions {
 		e.check(statusPath.Child("conditions").Index(i), "Type", string(c.Type), validation.IsQualifiedName)
 		if c.ObservedGeneration < 0 {

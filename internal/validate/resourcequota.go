@@ -94,11 +94,19 @@ func scopeHolds(e *problems, scope corev1.ResourceQuotaScope, hard corev1.Resour
 		case corev1.ResourceQuotaScopeTerminating, corev1.ResourceQuotaScopeNotTerminating,
 			corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopePriorityClass:
 			ok = isPodQuota(name)
+		case corev1.ResourceQuotaScopeVolumeAttributesClass:
+			ok = isClaimQuota(name)
 		}
 		if !ok {
 			e.invalid(at, value, "unsupported scope applied to resource")
 		}
 	}
+}
+
+// isClaimQuota tells whether a quota of that name is of claims of volumes.
+func isClaimQuota(name corev1.ResourceName) bool {
+	return name == corev1.ResourcePersistentVolumeClaims || name == corev1.ResourceRequestsStorage ||
+		name == "count/persistentvolumeclaims" || strings.Contains(string(name), ".storageclass.storage.k8s.io/")
 }
 
 // isPodQuota tells whether a quota of that name is of what pods use.
