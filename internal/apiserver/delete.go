@@ -47,6 +47,13 @@ func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
 	return o, checkDelete(&o)
 }
 
+// orphaned warns of what is left behind, if nobody said that it shall be.
+func (q *request) orphaned(o *metav1.DeleteOptions) {
+	if text := q.kind.strategy.Orphaned; text != "" && o.PropagationPolicy == nil {
+		q.warn([]string{text})
+	}
+}
+
 func (q *request) delete() error {
 	if err := q.negotiate(shaped); err != nil {
 		return err
@@ -61,6 +68,9 @@ func (q *request) delete() error {
 	}
 	e, gone, err := w.delete(&o)
 	q.warn(w.warnings)
+	if err == nil {
+		q.orphaned(&o)
+	}
 	if err != nil {
 		return err
 	}
@@ -263,6 +273,9 @@ func (q *request) deleteCollection() error {
 	p, err := q.find(&lo)
 	if err != nil {
 		return err
+	}
+	if len(p.entries) > 0 {
+		q.orphaned(&o)
 	}
 	var g errgroup.Group
 	g.SetLimit(deletions)
