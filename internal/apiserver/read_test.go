@@ -1,8 +1,8 @@
 package apiserver_test
 
 import (
-	"cmp"
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"

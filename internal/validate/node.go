@@ -89,7 +89,10 @@ func nodeUpdate(e *problems, n, old *corev1.Node) {
 	}
 	for i, a := range n.Status.Addresses {
 		if slices.Contains(n.Status.Addresses[:i], a) {
-			e.add(field.Duplicate(statusPath.Child("addresses").Index(i), a))
+			e.add(field.Duplicate(statusPath.Child("addresses").Index(i), struct { // as Go has it
+				Type    corev1.NodeAddressType
+				Address string
+			}{a.Type, a.Address}))
 		}
 	}
 	if len(old.Spec.PodCIDRs) > 0 {

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -132,6 +133,12 @@ var allocatedStatuses = []corev1.ClaimResourceStatus{ // never changed
 	corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress, corev1.PersistentVolumeClaimNodeResizeInfeasible,
 }
 
+func claimQuantity(e *problems, q resource.Quantity, at *field.Path) {
+	if q.Sign() < 0 {
+		e.invalid(at, q.Value(), "must be a valid resource quantity")
+	}
+}
+
 // allocatedName judges what a claim is told to be given: of Kubernetes' own
 // resources storage alone.
 func allocatedName(e *problems, n corev1.ResourceName, at *field.Path) bool {
@@ -150,7 +157,7 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	}
 	for n, q := range ordered(c.Status.Capacity) {
 		at := statusPath.Child("capacity").Key(string(n))
-		notLess(e, q, at)
+		claimQuantity(e, q, at)
 	}
 	statuses := statusPath.Child("allocatedResourceStatuses")
 	for n, s := range sorted(c.Status.AllocatedResourceStatuses) {
@@ -161,8 +168,8 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	}
 	allocated := statusPath.Child("allocatedResources")
 	for n, q := range ordered(c.Status.AllocatedResources) {
-		if allocatedName(e, n, allocated) && q.Sign() < 0 {
-			e.invalid(allocated.Key(string(n)), q.Value(), "must be a valid resource quantity")
+		if allocatedName(e, n, allocated) {
+			claimQuantity(e, q, allocated.Key(string(n)))
 		}
 	}
 }

@@ -142,13 +142,18 @@ func podStatusUpdate(e *problems, p, old *corev1.Pod) {
 	if s.NominatedNodeName != "" {
 		e.check(statusPath, "nominatedNodeName", s.NominatedNodeName, dnsSubdomain)
 	}
+	for i, c := range s.EphemeralContainerStatuses {
+		if len(c.AllocatedResourcesStatus) > 0 {
+			e.forbidden(statusPath.Child("ephemeralContainerStatuses").Index(i).Child("allocatedResourcesStatus"), "must not be specified in container status")
+		}
+	}
 	if s.ObservedGeneration < 0 {
 		e.invalid(statusPath.Child("observedGeneration"), s.ObservedGeneration, "must be a non-negative integer")
 	}
 	for i, c := range s.Conditions {
 		e.check(statusPath.Child("conditions").Index(i), "Type", string(c.Type), validation.IsQualifiedName)
 		if c.ObservedGeneration < 0 {
-			e.invalid(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be greater than or equal to 0")
+			e.invalid(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be a non-negative integer")
 		}
 	}
 	ended(e, s.ContainerStatuses, old.Status.ContainerStatuses, old.Spec.Containers, old.Spec.RestartPolicy, "containerStatuses")
@@ -166,6 +171,9 @@ func claimStatuses(e *problems, p *corev1.Pod) {
 		at := statusPath.Child("resourceClaimStatuses").Index(i)
 		if !slices.ContainsFunc(p.Spec.ResourceClaims, func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
 			e.invalid(at.Child("name"), c.Name, "must match the name of an entry in `spec.resourceClaims`")
+		}
+		if slices.ContainsFunc(p.Status.ResourceClaimStatuses[:i], func(o corev1.PodResourceClaimStatus) bool { return o.Name == c.Name }) {
+			e.add(field.Duplicate(at.Child("name"), c.Name))
 		}
 		if n := c.ResourceClaimName; n != nil {
 			e.check(at, "resourceClaimName", *n, dnsSubdomain)

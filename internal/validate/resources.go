@@ -109,16 +109,11 @@ func ordered(list corev1.ResourceList) func(func(corev1.ResourceName, resource.Q
 
 // quantity judges an amount of a resource.
 func quantity(e *problems, name corev1.ResourceName, q resource.Quantity, at *field.Path) {
-	notLess(e, q, at)
-	if isCounted(name) && q.MilliValue()%1000 != 0 {
-		e.invalid(at, q.String(), "must be an integer")
-	}
-}
-
-// notLess checks that there is not less than nothing.
-func notLess(e *problems, q resource.Quantity, at *field.Path) {
 	if q.Sign() < 0 {
 		e.invalid(at, q.String(), apivalidation.IsNegativeErrorMsg)
+	}
+	if isCounted(name) && q.MilliValue()%1000 != 0 {
+		e.invalid(at, q.String(), "must be an integer")
 	}
 }
 
