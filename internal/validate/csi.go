@@ -103,12 +103,15 @@ var csiNodeRules = &rules{ // never changed
 	}),
 }
 
+// longestNodeID is how long the name may be that a driver has for a node.
+const longestNodeID = 256
+
 func csiNode(e *problems, n *storagev1.CSINode) {
 	for i, d := range n.Spec.Drivers {
 		at := specPath.Child("drivers").Index(i)
 		csiDriverName(e, d.Name, at, "name")
-		if e.given(at, "nodeID", d.NodeID) && len(d.NodeID) > 192 {
-			e.invalid(at.Child("nodeID"), d.NodeID, fmt.Sprintf("must be %d characters or less", 192))
+		if e.given(at, "nodeID", d.NodeID) && len(d.NodeID) > longestNodeID {
+			e.invalid(at.Child("nodeID"), d.NodeID, fmt.Sprintf("must be %d characters or less", longestNodeID))
 		}
 		if a := d.Allocatable; a != nil && a.Count != nil {
 			e.notNegative(at.Child("allocatable"), "count", int64(*a.Count))

@@ -280,7 +280,7 @@ var natural = []struct {
 	// Values that are structs are shown as Go has them there.
 	{regexp.MustCompile(`value: (\{.*?\}|\[.*?\]|[a-z0-9]+\.[A-Z][A-Za-z]*\{.*?\}): `), "value: {...}: "},
 	// What a patch makes of an object is told whole, with its version.
-	{regexp.MustCompile(`Invalid value: "\{\\"apiVersion.*\}": `), "Invalid value: {...}: "},
+	{regexp.MustCompile(`Invalid value: "\{\\"[a-zA-Z]+\\":.*\}": `), "Invalid value: {...}: "},
 	// So is what changed of a pod.
 	{regexp.MustCompile(`\\n@@.*?( && |$)`), " @@$1"},
 }
