@@ -124,7 +124,7 @@ func counterSets(e *problems, sets []resourcev1.CounterSet, at *field.Path) {
 		s, at := &sets[i], at.Index(i)
 		e.checked(at, "name", s.Name, dnsLabel)
 		if slices.ContainsFunc(sets[:i], func(o resourcev1.CounterSet) bool { return o.Name == s.Name }) {
-			e.add(field.Duplicate(at.Child("name"), s.Name))
+			e.add(field.Duplicate(at, s.Name))
 		}
 		counters(e, s.Counters, at.Child("counters"), resourcev1.ResourceSliceMaxCountersPerCounterSet)
 	}
