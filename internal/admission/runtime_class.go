@@ -24,6 +24,9 @@ func (p *RuntimeClass) Admit(_ context.Context, a *Attributes) error {
 	}
 	class := p.class(pod)
 	if class == nil {
+		if err := badName(*pod.Spec.RuntimeClassName); err != nil {
+			return err
+		}
 		return forbidden(a, "pod rejected: RuntimeClass %q not found", *pod.Spec.RuntimeClassName)
 	}
 	if class.Overhead != nil && pod.Spec.Overhead == nil {

@@ -45,6 +45,9 @@ func (p *ServiceAccount) Admit(ctx context.Context, a *Attributes) error {
 	account := p.account(ctx, a.Namespace, pod.Spec.ServiceAccountName)
 	if account == nil {
 		name := pod.Spec.ServiceAccountName
+		if err := badName(name); err != nil {
+			return forbidden(a, "error looking up service account %s/%s: %v", a.Namespace, name, err)
+		}
 		return forbidden(a, "error looking up service account %s/%s: serviceaccount %q not found", a.Namespace, name, name)
 	}
 	if mountsToken(pod, account) {

@@ -151,6 +151,9 @@ func (q *request) write(dryRun []string, options runtime.Object) (*write, error)
 // else the program's name.
 func (q *request) manager() string {
 	if m := q.query.Get("fieldManager"); m != "" {
+		if !utf8.ValidString(m) {
+			m = string([]rune(m)) // bytes that are no characters are shown as what stands for them
+		}
 		return m
 	}
 	agent, _, _ := strings.Cut(q.r.Header.Get("User-Agent"), "/")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,7 @@ type request struct {
 	seated  bool
 	counted *atomic.Int64 // which one of inflight counts the request
 	single  bool          // a watch of one name
+	handled bool          // it came to who answers it, and is counted
 }
 
 // chain is what every request passes. Audit would stand between authentication
@@ -236,11 +238,11 @@ func (q *request) dispatch() error {
 	if q.r.Method == http.MethodHead && !connects(q.subresource) {
 		return q.notAllowed() // a resource has no headers to be asked for alone
 	}
-	if q.kind.deprecated != "" {
-		q.warn([]string{q.kind.deprecated})
-	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
+	}
+	if q.name != "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb) {
+		return notServed() // what is created and not kept has no path of its own
 	}
 	if !q.kind.row.HasVerb(q.verb) || q.name == "" && (q.verb == "update" || q.verb == "patch") {
 		return q.notAllowed()

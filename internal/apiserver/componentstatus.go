@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"clipper/internal/apiserver/cache"
+	"clipper/internal/scheme"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,7 +18,25 @@ var components = []string{"scheduler", "controller-manager", "etcd-0"} // never 
 
 // componentStatus reads the statuses of components, which are not stored.
 func (q *request) componentStatus() error {
-	if err := q.negotiate(shaped); err != nil {
+	can, list := shaped, q.verb == "list"
+	if list {
+		can |= collection
+	}
+	if err := q.negotiate(can); err != nil {
+		return err
+	}
+	var o metav1.ListOptions
+	if list {
+		var err error
+		if o, err = scheme.ParseListOptions(q.query); err != nil {
+			return err
+		}
+		if err := checkList(&o, false); err != nil {
+			return err
+		}
+	}
+	sel, err := q.selection(&o)
+	if err != nil {
 		return err
 	}
 	var p page
@@ -30,7 +49,9 @@ func (q *request) componentStatus() error {
 			Conditions: []corev1.ComponentCondition{{Type: corev1.ComponentHealthy, Status: corev1.ConditionTrue, Message: "ok"}},
 		}
 		status.SetGroupVersionKind(q.kind.row.GroupVersionKind())
-		p.entries = append(p.entries, cache.NewEntry(name, runtime.Object(&status), 0))
+		if e := cache.NewEntry(name, runtime.Object(&status), 0); sel.Matches(e) {
+			p.entries = append(p.entries, e)
+		}
 	}
 	switch {
 	case q.verb == "list":

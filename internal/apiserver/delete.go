@@ -19,18 +19,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// deleteOptions reads the options of a deletion from the body or the query.
+// deleteOptions reads the options of a deletion from the body, or else the query.
 func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
-	if o, err = scheme.ParseDeleteOptions(q.query); err != nil {
-		return o, err
-	}
+	stated := false
 	if q.r.ContentLength != 0 && q.r.Body != nil {
 		mt, merr := bodyType(q.r.Header)
 		if merr != nil {
 			return o, merr
 		}
 		err = q.withBody(func(b []byte) (err error) {
-			if len(b) > 0 {
+			if stated = len(b) > 0; stated {
 				o, err = q.Table.DecodeDeleteOptions(b, mt)
 			}
 			return err
@@ -41,7 +39,19 @@ func (q *request) deleteOptions() (o metav1.DeleteOptions, err error) {
 	} else {
 		q.sized(0)
 	}
+	if !stated {
+		if o, err = scheme.ParseDeleteOptions(q.query); err != nil {
+			return o, err
+		}
+	}
 	return o, checkDelete(&o)
+}
+
+// orphaned warns of what is left behind, if nobody said that it shall be.
+func (q *request) orphaned(o *metav1.DeleteOptions) {
+	if text := q.kind.strategy.Orphaned; text != "" && o.PropagationPolicy == nil {
+		q.warn([]string{text})
+	}
 }
 
 func (q *request) delete() error {
@@ -58,6 +68,9 @@ func (q *request) delete() error {
 	}
 	e, gone, err := w.delete(&o)
 	q.warn(w.warnings)
+	if err == nil {
+		q.orphaned(&o)
+	}
 	if err != nil {
 		return err
 	}
@@ -260,6 +273,9 @@ func (q *request) deleteCollection() error {
 	p, err := q.find(&lo)
 	if err != nil {
 		return err
+	}
+	if len(p.entries) > 0 {
+		q.orphaned(&o)
 	}
 	var g errgroup.Group
 	g.SetLimit(deletions)

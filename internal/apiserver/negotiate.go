@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -66,7 +65,8 @@ func negotiate(h http.Header, can shapes) (form, error) {
 	}
 	type clause struct {
 		form
-		q float64
+		q        float64
+		any, all bool // of all types; of all types of a family, or at all
 	}
 	var can1 []clause
 	for _, line := range accept {
@@ -77,7 +77,11 @@ func negotiate(h http.Header, can shapes) (form, error) {
 				continue
 			}
 			switch t {
-			case "application/json", "*/*", "application/*":
+			case "application/json":
+			case "application/*":
+				c.all = true
+			case "*/*":
+				c.any, c.all = true, true
 			case "application/yaml":
 				c.media = scheme.YAML
 			case "application/vnd.kubernetes.protobuf":
@@ -120,35 +124,40 @@ func negotiate(h http.Header, can shapes) (form, error) {
 		}
 	}
 	if len(can1) == 0 {
-		return form{}, notAcceptable(accept, can)
+		return form{}, onlyAccepted(mediaTypes)
 	}
-	best := slices.MaxFunc(can1, func(a, b clause) int {
-		switch {
-		case a.q < b.q:
-			return -1
-		case a.q > b.q:
-			return 1
+	// Upstream sorts them so: what is named comes before what is not, though it
+	// may be wanted less, if that is how they come to be compared.
+	before := func(a, b clause) bool { return a.q > b.q || b.any && !a.any || b.all && !a.all }
+	for i := range can1 {
+		for j := i; j > 0 && before(can1[j], can1[j-1]); j-- {
+			can1[j], can1[j-1] = can1[j-1], can1[j]
 		}
-		return 0
-	})
+	}
+	best := can1[0]
 	if can&streams != 0 && best.media == scheme.YAML {
 		return best.form, onlyAccepted(streamTypes) // there is no stream of it
 	}
 	return best.form, nil
 }
 
-// notAcceptable is the answer to a request for what there is not: of a form
-// that no path has, or of a path that has not all.
-func notAcceptable(accept []string, can shapes) error {
+// named tells whether an Accept header names a type that a resource's paths
+// have, or just any. They are looked for by name there: "application/*" finds none.
+func named(accept []string) bool {
 	for _, line := range accept {
 		for part := range strings.SplitSeq(line, ",") {
 			t, _, _ := strings.Cut(part, ";")
 			switch strings.TrimSpace(t) {
-			case "*/*", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf":
-				return onlyAccepted(mediaTypes)
+			case "*/*", "", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf":
+				return true
 			}
 		}
 	}
+	return len(accept) == 0
+}
+
+// notAcceptable is the answer to who wants none of what a path has.
+func notAcceptable(can shapes) error {
 	all := mediaTypes
 	if can&collection != 0 {
 		all += ", " + streamTypes
@@ -206,8 +215,16 @@ func unsupportedMedia(accepted string) error {
 	}}
 }
 
-// negotiate settles the form of the answer before anything is done.
+// negotiate settles the form of the answer before anything is done. What is
+// turned away before was never handled, and is not counted.
 func (q *request) negotiate(can shapes) error {
+	if !named(q.r.Header["Accept"]) {
+		return notAcceptable(can)
+	}
+	q.handled = true
+	if q.kind.deprecated != "" {
+		q.warn([]string{q.kind.deprecated})
+	}
 	f, err := negotiate(q.r.Header, can)
 	if err != nil {
 		q.form = f

@@ -112,8 +112,12 @@ func (q *request) stats() (*stats, mannerKey) {
 	return &q.kind.stats, key
 }
 
-// observe counts a request that is over.
+// observe counts a request that is over, if it came to who answers it: what is
+// turned away before, or leads nowhere, has no series. Too many are counted.
 func (q *request) observe(now time.Time) {
+	if !q.handled && q.code != http.StatusTooManyRequests {
+		return
+	}
 	code := q.code
 	if code == 0 {
 		// A handler of its own, or a Connector, answered.
@@ -215,7 +219,9 @@ func dryRunLabel(values []string) string {
 
 func methodLabel(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodHead:
+	case http.MethodHead:
+		return http.MethodGet
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 		return method
 	}
 	return "other"

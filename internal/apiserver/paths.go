@@ -9,39 +9,28 @@ import (
 	"clipper/internal/scheme"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // path answers what is no resource.
 func (q *request) path(path string) error {
 	if h := q.mounted(path); h != nil {
+		if strings.HasPrefix(path, "/openapi/") {
+			q.handled = strings.HasPrefix(path, "/openapi/v3")
+			h.ServeHTTP(answered{q.w, q}, q.read())
+			return nil
+		}
 		h.ServeHTTP(answered{q.w, q}, q.r)
-		return nil
-	}
-	get := q.r.Method == http.MethodGet || q.r.Method == http.MethodHead
-	if q.r.Method == http.MethodOptions {
-		q.w.Header().Set("Allow", "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE")
-		q.code = http.StatusNoContent
-		q.w.WriteHeader(q.code)
 		return nil
 	}
 	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch name {
-	case "api", "apis", "version":
-		if q.r.Method == http.MethodHead {
-			return q.notAllowed()
-		}
-	}
-	switch name {
-	case "healthz", "livez", "readyz", "version", "metrics", "":
-		if !get {
-			return apierrors.NewMethodNotSupported(schema.GroupResource{Resource: path}, q.r.Method)
-		}
-	}
-	switch name {
 	case "healthz", "livez", "readyz":
+		q.handled = rest == ""
 		return q.health(name, rest)
 	case "version":
+		if q.r.Method != http.MethodGet {
+			return q.notAllowed()
+		}
 		if rest == "" {
 			return q.versionInfo()
 		}
@@ -60,8 +49,12 @@ func (q *request) path(path string) error {
 		if name == "apis" && rest != "" && !q.servesGroup(rest) {
 			return q.nothing()
 		}
+		if q.r.Method != http.MethodGet && (name == "api" || strings.Contains(rest, "/")) {
+			return q.notAllowed()
+		}
 		if q.Discovery != nil {
-			q.Discovery.ServeHTTP(answered{q.w, q}, q.r)
+			q.Discovery.ServeHTTP(answered{q.w, q}, q.read())
+			q.handled = rest == "" && strings.Contains(q.w.Header().Get("Content-Type"), ";as=") // of all groups in one
 			return nil
 		}
 	}
@@ -69,6 +62,16 @@ func (q *request) path(path string) error {
 		return notServed()
 	}
 	return q.nothing()
+}
+
+// read is the request as a read: some paths answer whatever method they are asked with.
+func (q *request) read() *http.Request {
+	if reads(q.r.Method) {
+		return q.r
+	}
+	r := *q.r
+	r.Method = http.MethodGet
+	return &r
 }
 
 // servesGroup tells whether there is the group that what is below /apis begins with.

@@ -13,6 +13,9 @@ func stampVolume(o, was runtime.Object, _ user.Info, now metav1.Time) {
 	status := &o.(*corev1.PersistentVolume).Status
 	if was != nil {
 		old := &was.(*corev1.PersistentVolume).Status
+		if status.Phase == old.Phase && status.LastPhaseTransitionTime == nil {
+			status.LastPhaseTransitionTime = old.LastPhaseTransitionTime // which is not taken away
+		}
 		if status.Phase == old.Phase || status.LastPhaseTransitionTime != nil && !status.LastPhaseTransitionTime.Equal(old.LastPhaseTransitionTime) {
 			return
 		}

@@ -70,7 +70,10 @@ func (q *request) assign(b *corev1.Binding, o metav1.CreateOptions) error {
 		errs = append(errs, field.Required(field.NewPath("target", "name"), ""))
 	}
 	if len(errs) > 0 {
-		return apierrors.NewInvalid(schema.GroupKind{Kind: "Binding"}, b.Name, errs)
+		return errs.ToAggregate() // which upstream takes for a failure of its own
+	}
+	if q.name == "" {
+		return apierrors.NewBadRequest("Name parameter required.")
 	}
 	w, err := q.write(o.DryRun, &o)
 	if err != nil {

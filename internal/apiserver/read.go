@@ -220,12 +220,12 @@ type page struct {
 func (q *request) snapshot(o *metav1.ListOptions) (*cache.Snapshot, string, error) {
 	r := q.kind.cache
 	if o.Continue != "" {
-		if o.ResourceVersion != "" && o.ResourceVersion != "0" {
-			return nil, "", apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
-		}
 		t, err := parseToken(o.Continue)
 		if err != nil {
 			return nil, "", err
+		}
+		if o.ResourceVersion != "" && o.ResourceVersion != "0" {
+			return nil, "", apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
 		}
 		if t.Revision > 0 {
 			s, err := r.At(q.ctx, t.Revision)

@@ -59,8 +59,8 @@ func (q *request) review(obj runtime.Object) error {
 func (q *request) bindOlder(b *corev1.Binding) error {
 	q.kind = q.byName[schema.GroupResource{Resource: "pods"}]
 	q.name = b.Name
-	if q.kind == nil || q.name == "" {
-		return apierrors.NewBadRequest("the Binding names no pod")
+	if q.kind == nil {
+		return notServed()
 	}
 	if err := q.assign(b, metav1.CreateOptions{DryRun: q.query["dryRun"]}); err != nil {
 		return err

@@ -10,11 +10,13 @@ import (
 
 	"clipper/internal/apiserver/allocate"
 	"clipper/internal/apiserver/strategy"
+	"clipper/internal/validate"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 // serviceAllocator gives Services their addresses and node ports, none to two
@@ -132,12 +134,18 @@ func (a *serviceAllocator) free(ips, ports []int) {
 func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish func(error), err error) {
 	svc := obj.(*corev1.Service)
 	old, _ := was.(*corev1.Service)
-	families(&svc.Spec, a.cidr)
+	errs := validate.ServiceAddresses(svc)
+	if len(errs) == 0 {
+		errs = families(&svc.Spec, old, a.cidr)
+	}
+	if len(errs) > 0 {
+		return nil, apierrors.NewInvalid(svc.GroupVersionKind().GroupKind(), svc.Name, errs)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	hadIPs, hadPorts := a.held(old)
 	t := taking{a: a, hadIPs: hadIPs, hadPorts: hadPorts}
-	errs := t.take(svc)
+	errs = t.take(svc)
 	if !dryRun {
 		a.ipCounts.add(t.ofIPs)
 		a.portCounts.add(t.ofPorts)
@@ -179,37 +187,67 @@ func without(list, but []int) (left []int) {
 	return left
 }
 
-// families fills in the fields of dual stack as a cluster of one family has them.
-func families(s *corev1.ServiceSpec, cidr netip.Prefix) {
-	if s.ClusterIP == "" && len(s.ClusterIPs) > 0 {
-		s.ClusterIP = s.ClusterIPs[0]
-	}
-	if s.ClusterIP != "" && len(s.ClusterIPs) == 0 {
-		s.ClusterIPs = []string{s.ClusterIP}
-	}
+// families fills in the fields of dual stack as a cluster of one family has them,
+// and says what such a cluster has not.
+func families(s *corev1.ServiceSpec, old *corev1.Service, cidr netip.Prefix) field.ErrorList {
 	if s.Type == corev1.ServiceTypeExternalName {
-		return
+		return nil
 	}
-	if s.ClusterIP == corev1.ClusterIPNone && len(s.Selector) == 0 && len(s.IPFamilies) == 0 {
-		// Whose endpoints are not the cluster's may have any address.
-		s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
-		if cidr.Addr().Is6() {
-			slices.Reverse(s.IPFamilies)
-		}
+	own, other := corev1.IPv4Protocol, corev1.IPv6Protocol
+	if cidr.Addr().Is6() {
+		own, other = other, own
+	}
+	single := s.IPFamilyPolicy != nil && *s.IPFamilyPolicy == corev1.IPFamilyPolicySingleStack
+	if s.ClusterIP == corev1.ClusterIPNone && len(s.Selector) == 0 {
+		return anyFamilies(s, old, single, own, other)
 	}
 	if len(s.IPFamilies) == 0 {
-		s.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol}
-		if cidr.Addr().Is6() {
-			s.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol}
+		s.IPFamilies = []corev1.IPFamily{own}
+		if ip, err := netip.ParseAddr(s.ClusterIP); err == nil && ip.Is4() != cidr.Addr().Is4() {
+			s.IPFamilies[0] = other
 		}
+	}
+	var errs field.ErrorList
+	spec := field.NewPath("spec")
+	for i, f := range s.IPFamilies {
+		if f != own {
+			errs = append(errs, field.Invalid(spec.Child("ipFamilies").Index(i), f, "not configured on this cluster"))
+		}
+	}
+	if p := s.IPFamilyPolicy; p == nil {
+		s.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicySingleStack)
+	} else if *p == corev1.IPFamilyPolicyRequireDualStack {
+		errs = append(errs, field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services"))
+	}
+	return errs
+}
+
+// anyFamilies is families of a Service whose endpoints are not the cluster's,
+// which may have any address.
+func anyFamilies(s *corev1.ServiceSpec, old *corev1.Service, single bool, own, other corev1.IPFamily) field.ErrorList {
+	had := 0
+	if old != nil {
+		had = len(old.Spec.IPFamilies)
+	}
+	switch {
+	case single && had == 2 && slices.Equal(s.IPFamilies, old.Spec.IPFamilies):
+		s.IPFamilies = s.IPFamilies[:1:1]
+	case !single && had == 2 && len(s.IPFamilies) == 1:
+		return field.ErrorList{field.Invalid(field.NewPath("spec", "ipFamilyPolicy"), s.IPFamilyPolicy, "must be 'SingleStack' to release the secondary IP family")}
+	}
+	if len(s.IPFamilies) == 0 {
+		s.IPFamilies = []corev1.IPFamily{own}
+	}
+	if len(s.IPFamilies) == 1 && !single {
+		if s.IPFamilies[0] == other {
+			other = own
+		}
+		s.IPFamilies = append(s.IPFamilies[:1:1], other)
 	}
 	if s.IPFamilyPolicy == nil {
-		p := corev1.IPFamilyPolicySingleStack
-		if len(s.IPFamilies) == 2 {
-			p = corev1.IPFamilyPolicyRequireDualStack
-		}
-		s.IPFamilyPolicy = &p
+		s.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicyRequireDualStack)
 	}
+	return nil
 }
 
 // taking is one Service's taking of addresses and ports.
@@ -226,9 +264,6 @@ func (t *taking) take(svc *corev1.Service) field.ErrorList {
 	s := &svc.Spec
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
-	if p := s.IPFamilyPolicy; p != nil && *p == corev1.IPFamilyPolicyRequireDualStack && (s.ClusterIP != corev1.ClusterIPNone || len(s.Selector) > 0) {
-		return field.ErrorList{field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services")}
-	}
 	if s.Type != corev1.ServiceTypeExternalName && s.ClusterIP != corev1.ClusterIPNone {
 		errs = append(errs, t.takeIP(s, spec)...)
 	}
@@ -259,9 +294,6 @@ func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList
 		return nil
 	}
 	at := spec.Child("clusterIPs")
-	if _, err := netip.ParseAddr(s.ClusterIP); err != nil {
-		return nil // as validation will tell
-	}
 	n, ok := t.a.offset(s.ClusterIP)
 	if !ok {
 		t.ofIPs.static.count(false)

@@ -65,6 +65,7 @@ func (q *request) connect(sub *scheme.Subresource) error {
 	if q.verb != "get" && !sub.HasVerb(q.verb) && !options {
 		return q.notAllowed()
 	}
+	q.handled = true
 	if sub.Name == "log" {
 		if _, err := scheme.ParsePodLogOptions(q.query); err != nil {
 			return err

@@ -7,5 +7,10 @@ func defaultCronJob(c *batchv1.CronJob) {
 	point(&c.Spec.Suspend, false)
 	point(&c.Spec.SuccessfulJobsHistoryLimit, 3)
 	point(&c.Spec.FailedJobsHistoryLimit, 1)
+	if p := c.Spec.JobTemplate.Spec.PodFailurePolicy; p != nil {
+		for i := range p.Rules {
+			awaited(&p.Rules[i])
+		}
+	}
 	defaultPodSpec(&c.Spec.JobTemplate.Spec.Template.Spec)
 }

@@ -25,10 +25,7 @@ func defaultJob(j *batchv1.Job) {
 	if s.PodFailurePolicy != nil {
 		point(&s.PodReplacementPolicy, batchv1.Failed)
 		for i := range s.PodFailurePolicy.Rules {
-			on := s.PodFailurePolicy.Rules[i].OnPodConditions
-			for j := range on {
-				fill(&on[j].Status, corev1.ConditionTrue)
-			}
+			awaited(&s.PodFailurePolicy.Rules[i])
 		}
 	}
 	point(&s.PodReplacementPolicy, batchv1.TerminatingOrFailed)
@@ -36,4 +33,11 @@ func defaultJob(j *batchv1.Job) {
 		j.Labels = s.Template.Labels // the very map: labels that the pods get later are the Job's too
 	}
 	defaultPodSpec(&s.Template.Spec)
+}
+
+// awaited fills in what conditions of pods a rule means.
+func awaited(r *batchv1.PodFailurePolicyRule) {
+	for i := range r.OnPodConditions {
+		fill(&r.OnPodConditions[i].Status, corev1.ConditionTrue)
+	}
 }

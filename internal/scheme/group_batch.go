@@ -19,7 +19,8 @@ func batchRows() []*Resource {
 		})),
 		row[batchv1.Job, batchv1.JobList](in(Resource{
 			Kind: "Job", Name: "jobs", Singular: "job",
-			Default: defaulter(defaultJob),
+			unselected: "field label %q not supported for Job",
+			Default:    defaulter(defaultJob),
 			Fields: selectable(func(j *batchv1.Job, name string) (string, bool) {
 				return strconv.Itoa(int(j.Status.Succeeded)), name == "status.successful"
 			}),

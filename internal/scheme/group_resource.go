@@ -21,8 +21,9 @@ func resourceRows() []*Resource {
 		})),
 		row[resourcev1.ResourceSlice, resourcev1.ResourceSliceList](in(Resource{
 			Kind: "ResourceSlice", Name: "resourceslices", Singular: "resourceslice",
-			Default: defaulter(defaultResourceSlice),
-			Fields:  selectable(resourceSliceField), FieldNames: []string{"spec.driver", "spec.nodeName"},
+			Default:    defaulter(defaultResourceSlice),
+			unselected: "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: %s",
+			Fields:     selectable(resourceSliceField), FieldNames: []string{"spec.driver", "spec.nodeName"},
 		})),
 	}
 }

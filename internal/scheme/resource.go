@@ -43,6 +43,8 @@ type Resource struct {
 	// FieldNames are the fields that Fields answers, and no others may be asked.
 	FieldNames  []string
 	plainFields bool // they are those of every kind
+	// unselected is what is said of another field, if not what is said elsewhere.
+	unselected string
 	// Lazy allows writes to be synced late (Leases, Events).
 	Lazy bool
 	// Unvalidated marks a kind whose validation rules are still to come; the

@@ -1,6 +1,7 @@
 package scheme
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 
@@ -124,7 +125,7 @@ func (r *Resource) CheckFields(s fields.Selector) error {
 			continue
 		}
 		if !r.plainFields {
-			return fmt.Errorf("field label not supported: %s", q.Field)
+			return fmt.Errorf(cmp.Or(r.unselected, "field label not supported: %s"), q.Field)
 		}
 		if _, _, err := runtime.DefaultMetaV1FieldSelectorConversion(q.Field, q.Value); err != nil {
 			return err

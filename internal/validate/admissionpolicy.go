@@ -327,6 +327,9 @@ func paramRef(e *problems, r *admissionregistrationv1.ParamRef, at *field.Path) 
 	case r.Name != "":
 		e.texts(at.Child("name"), r.Name, segmentTexts(r.Name))
 	}
+	if r.Selector != nil {
+		selector(e, r.Selector, at.Child("selector"))
+	}
 	if r.ParameterNotFoundAction == nil {
 		e.required(at.Child("parameterNotFoundAction"), "")
 		return

@@ -174,6 +174,7 @@ func matchLabelKeys(e *problems, keys []string, s *metav1.LabelSelector, at *fie
 	}
 	if s == nil {
 		e.forbidden(at.Child(name), "must not be specified when labelSelector is not set")
+		return
 	}
 	for i, k := range keys {
 		e.all(metavalidation.ValidateLabelName(k, at.Child(name).Index(i)))
@@ -234,6 +235,8 @@ func tolerations(e *problems, list []corev1.Toleration, at *field.Path) {
 			if t.Value != "" {
 				e.invalid(at.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'")
 			}
+		case corev1.TolerationOpGt, corev1.TolerationOpLt: // which are alpha, and listed nevertheless
+			e.add(field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists, corev1.TolerationOpGt, corev1.TolerationOpLt}))
 		default:
 			e.add(field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
 		}

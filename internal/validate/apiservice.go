@@ -21,7 +21,7 @@ var apiServiceRules = &rules{ // never changed
 }
 
 func apiService(e *problems, s *apiregistrationv1.APIService) {
-	if want := s.Spec.Version + "." + s.Spec.Group; s.Name != want {
+	if want := s.Spec.Version + "." + s.Spec.Group; s.Name != want && s.Name != "" && len(segmentTexts(s.Name)) == 0 {
 		e.invalid(metadata.Child("name"), s.Name, fmt.Sprintf("must be `spec.version+\".\"+spec.group`: %q", want))
 	}
 	at := field.NewPath("spec")

@@ -70,12 +70,16 @@ func initContainers(e *problems, p *pod, at *field.Path) {
 		c, at := &p.InitContainers[i], at.Index(i)
 		container(e, p, c, at)
 		sameName := func(o corev1.Container) bool { return o.Name == c.Name }
-		if slices.ContainsFunc(p.Containers, sameName) || slices.ContainsFunc(p.InitContainers[:i], sameName) {
+		if c.Name != "" && (slices.ContainsFunc(p.Containers, sameName) || slices.ContainsFunc(p.InitContainers[:i], sameName)) {
 			e.add(field.Duplicate(at.Child("name"), c.Name))
 		}
 		// Those that end before the next begins need not be looked at together.
 		hostPorts(e, p.InitContainers[i:i+1], at)
-		containerRestart(e, c, at)
+		if c.RestartPolicy != nil || len(c.RestartPolicyRules) == 0 {
+			containerRestart(e, c, at)
+		} else {
+			e.required(at.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")
+		}
 		if isSidecar(c) {
 			lifecycle(e, p, c.Lifecycle, at.Child("lifecycle"))
 			containerProbes(e, p, c, at)
@@ -93,9 +97,6 @@ func initContainers(e *problems, p *pod, at *field.Path) {
 		}
 		if c.StartupProbe != nil {
 			e.forbidden(at.Child("startupProbe"), text)
-		}
-		if len(c.ResizePolicy) > 0 {
-			e.invalid(at.Child("resizePolicy"), c.ResizePolicy, "must not be set for init containers")
 		}
 	}
 }
@@ -121,11 +122,11 @@ func ephemeralContainers(e *problems, p *pod, at *field.Path) {
 			name string
 			set  bool
 		}{
-			{"ports", len(c.Ports) > 0},
-			{"resources", len(c.Resources.Limits)+len(c.Resources.Requests)+len(c.Resources.Claims) > 0},
-			{"resizePolicy", len(c.ResizePolicy) > 0},
+			{"ports", c.Ports != nil},
+			{"resources", c.Resources.Limits != nil || c.Resources.Requests != nil || c.Resources.Claims != nil},
+			{"resizePolicy", c.ResizePolicy != nil},
 			{"restartPolicy", c.RestartPolicy != nil},
-			{"restartPolicyRules", len(c.RestartPolicyRules) > 0},
+			{"restartPolicyRules", c.RestartPolicyRules != nil},
 			{"livenessProbe", c.LivenessProbe != nil},
 			{"readinessProbe", c.ReadinessProbe != nil},
 			{"startupProbe", c.StartupProbe != nil},
@@ -369,7 +370,7 @@ func volumeDevices(e *problems, p *pod, c *corev1.Container, at *field.Path) {
 			if c.VolumeDevices[j].DevicePath == d.DevicePath {
 				e.invalid(at.Child("devicePath"), d.DevicePath, "must be unique")
 			}
-			if c.VolumeDevices[j].Name == d.Name {
+			if d.Name != "" && c.VolumeDevices[j].Name == d.Name {
 				e.invalid(at.Child("name"), d.Name, "must be unique")
 			}
 		}

@@ -10,7 +10,7 @@ import (
 var controllerRevisionRules = &rules{ // never changed
 	create: rule(controllerRevision),
 	update: change(func(e *problems, c, old *appsv1.ControllerRevision) {
-		controllerRevision(e, c)
+		e.notNegative(nil, "revision", c.Revision)
 		e.immutable(nil, "data", c.Data, sameSpec(c.Data, old.Data))
 	}),
 }

@@ -44,7 +44,9 @@ var csiDriverRules = &rules{ // never changed
 }
 
 func csiDriver(e *problems, d *storagev1.CSIDriver) {
-	csiDriverName(e, d.Name, metadata, "name")
+	if d.Name != "" {
+		csiDriverName(e, d.Name, metadata, "name")
+	}
 	if d.Spec.AttachRequired == nil {
 		e.required(specPath.Child("attachedRequired"), "")
 	}
@@ -101,25 +103,27 @@ var csiNodeRules = &rules{ // never changed
 	}),
 }
 
+// longestNodeID is how long the name may be that a driver has for a node.
+const longestNodeID = 256
+
 func csiNode(e *problems, n *storagev1.CSINode) {
 	for i, d := range n.Spec.Drivers {
 		at := specPath.Child("drivers").Index(i)
 		csiDriverName(e, d.Name, at, "name")
-		if e.given(at, "nodeID", d.NodeID) && len(d.NodeID) > 192 {
-			e.invalid(at.Child("nodeID"), d.NodeID, fmt.Sprintf("must be %d characters or less", 192))
+		if e.given(at, "nodeID", d.NodeID) && len(d.NodeID) > longestNodeID {
+			e.invalid(at.Child("nodeID"), d.NodeID, fmt.Sprintf("must be %d characters or less", longestNodeID))
 		}
 		if a := d.Allocatable; a != nil && a.Count != nil {
 			e.notNegative(at.Child("allocatable"), "count", int64(*a.Count))
 		}
 		for j, k := range d.TopologyKeys {
 			if k == "" {
-				e.required(at.Child("topologyKeys"), "")
-			} else {
-				e.texts(at, k, validation.IsQualifiedName(k))
+				e.required(at, "")
 			}
+			e.texts(at, k, validation.IsQualifiedName(k))
 			for _, o := range d.TopologyKeys[:j] {
 				if o == k {
-					e.add(field.Duplicate(at.Child("topologyKeys"), k))
+					e.add(field.Duplicate(at, k))
 				}
 			}
 		}

@@ -14,7 +14,12 @@ import (
 )
 
 var definitionRules = &rules{ // never changed
-	create: rule(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) { definition(e, c, nil) }),
+	create: rule(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+		if c.Name != "" && c.Name != c.Spec.Names.Plural+"."+c.Spec.Group {
+			e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
+		}
+		definition(e, c, nil)
+	}),
 	update: change(func(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
 		definition(e, c, old)
 		at := field.NewPath("spec")
@@ -67,9 +72,6 @@ func established(c *apiextensionsv1.CustomResourceDefinition) bool {
 // definition judges a definition that is new or replaces old.
 func definition(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
 	s, at := &c.Spec, field.NewPath("spec")
-	if c.Name != s.Names.Plural+"."+s.Group {
-		e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
-	}
 	switch {
 	case s.Group == "":
 		e.required(at.Child("group"), "")

@@ -10,12 +10,14 @@ var deploymentRules = &rules{ // never changed
 	create:       rule(deployment),
 	update:       change(deploymentUpdate),
 	subresources: subresources{"status": change(deploymentStatus)},
-	warnings: warning(func(d, old *appsv1.Deployment) []string {
+	warnings: warning(func(d, old *appsv1.Deployment) (out []string) {
 		var was *corev1.PodTemplateSpec
 		if old != nil {
 			was = &old.Spec.Template
+		} else {
+			out = nameWarnings(d.Name, podNames)
 		}
-		return templateWarnings(&d.Spec.Template, was)
+		return append(out, templateWarnings(&d.Spec.Template, was)...)
 	}),
 }
 

@@ -23,14 +23,19 @@ var endpointSliceRules = &rules{ // never changed
 	update: change(func(e *problems, s, old *discoveryv1.EndpointSlice) {
 		if s.AddressType != old.AddressType {
 			e.immutable(nil, "addressType", s.AddressType, false)
+			addressType(e, s.AddressType)
 			return // what else there is to say follows from that
 		}
 		endpointSlice(e, s)
 	}),
 }
 
+func addressType(e *problems, t discoveryv1.AddressType) {
+	givenOneOf(e, nil, "addressType", t, discoveryv1.AddressTypeFQDN, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6)
+}
+
 func endpointSlice(e *problems, s *discoveryv1.EndpointSlice) {
-	givenOneOf(e, nil, "addressType", s.AddressType, discoveryv1.AddressTypeFQDN, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6)
+	addressType(e, s.AddressType)
 	at := field.NewPath("endpoints")
 	if n := len(s.Endpoints); n > mostEndpoints {
 		e.add(field.TooMany(at, n, mostEndpoints))

@@ -31,15 +31,16 @@ const (
 
 func event(e *problems, v *corev1.Event) {
 	eventNamespace(e, v)
-	eventForm(e, v)
+	eventForm(e, v, "reportingComponent")
 }
 
-func eventForm(e *problems, v *corev1.Event) {
+// eventForm judges what both forms have; controller is what who reports is called in it.
+func eventForm(e *problems, v *corev1.Event, controller string) {
 	if v.EventTime.IsZero() {
 		return // the older form, of which less is asked
 	}
-	e.given(nil, "reportingController", v.ReportingController)
-	e.check(nil, "reportingController", v.ReportingController, validation.IsQualifiedName)
+	e.given(nil, controller, v.ReportingController)
+	e.check(nil, controller, v.ReportingController, validation.IsQualifiedName)
 	short := func(name, value string) {
 		if e.given(nil, name, value); len(value) > longestEventField {
 			e.invalid(field.NewPath(name), "", fmt.Sprintf("can have at most %v characters", longestEventField))
@@ -63,7 +64,7 @@ func eventForm(e *problems, v *corev1.Event) {
 
 // newEvent refuses what only the older form has, besides what both do.
 func newEvent(e *problems, v *corev1.Event) {
-	eventForm(e, v)
+	eventForm(e, v, "reportingController")
 	if v.EventTime.IsZero() {
 		e.required(field.NewPath("eventTime"), "")
 	}
@@ -99,7 +100,7 @@ func eventNamespace(e *problems, v *corev1.Event) {
 }
 
 func newEventUpdate(e *problems, v, old *corev1.Event) {
-	eventForm(e, v)
+	eventForm(e, v, "reportingController")
 	e.immutable(nil, "involvedObject", v.InvolvedObject, v.InvolvedObject == old.InvolvedObject)
 	e.immutable(nil, "reason", v.Reason, v.Reason == old.Reason)
 	e.immutable(nil, "message", v.Message, v.Message == old.Message)

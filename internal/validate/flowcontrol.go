@@ -121,6 +121,8 @@ func urlPattern(u string) string {
 	switch {
 	case u == "*":
 		return ""
+	case u == "":
+		return "must not be empty"
 	case !strings.HasPrefix(u, "/"):
 		return "must start with slash"
 	case strings.Contains(u, " "):

@@ -35,7 +35,10 @@ func autoscaler(e *problems, a *autoscalingv2.HorizontalPodAutoscaler) {
 		// Scaling to nothing is not on by default.
 		e.invalid(at.Child("minReplicas"), *n, "must be greater than or equal to 1")
 	}
-	if s.MaxReplicas < 1 {
+	switch {
+	case s.MaxReplicas < 0:
+		e.invalid(at.Child("maxReplicas"), s.MaxReplicas, "must be greater than or equal to 1")
+	case s.MaxReplicas == 0:
 		e.required(at.Child("maxReplicas"), "must be set and greater than 0")
 	}
 	if s.MinReplicas != nil && s.MaxReplicas < *s.MinReplicas {

@@ -110,6 +110,7 @@ func ingressPath(e *problems, p *networkingv1.HTTPIngressPath, at *field.Path) {
 	switch {
 	case p.PathType == nil:
 		e.required(at.Child("pathType"), "pathType must be specified")
+		return
 	case *p.PathType == networkingv1.PathTypeExact || *p.PathType == networkingv1.PathTypePrefix:
 		if !strings.HasPrefix(p.Path, "/") {
 			e.invalid(path, p.Path, "must be an absolute path")

@@ -19,9 +19,8 @@ const longestIngressController = 250
 func ingressClass(e *problems, c *networkingv1.IngressClass) {
 	if n := c.Spec.Controller; len(n) > longestIngressController {
 		e.add(field.TooLong(specPath.Child("controller"), "", longestIngressController))
-	} else {
-		e.all(validation.IsDomainPrefixedPath(specPath.Child("controller"), n))
 	}
+	e.all(validation.IsDomainPrefixedPath(specPath.Child("controller"), c.Spec.Controller))
 	p, at := c.Spec.Parameters, specPath.Child("parameters")
 	if p == nil {
 		return

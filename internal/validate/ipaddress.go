@@ -13,22 +13,25 @@ var ipAddressRules = &rules{ // never changed
 		}
 		return texts
 	},
-	create: rule(func(e *problems, a *networkingv1.IPAddress) {
-		at, r := field.NewPath("spec", "parentRef"), a.Spec.ParentRef
-		if r == nil {
-			e.required(at, "")
-			return
-		}
-		if r.Group != "" {
-			e.check(at, "group", r.Group, dnsSubdomain)
-		}
-		segment(e, at, "resource", r.Resource, "")
-		segment(e, at, "name", r.Name, "")
-		if r.Namespace != "" {
-			segment(e, at, "namespace", r.Namespace, "")
-		}
-	}),
+	create: rule(ipAddress),
 	update: change(func(e *problems, a, old *networkingv1.IPAddress) {
+		ipAddress(e, a)
 		e.immutable(field.NewPath("spec"), "parentRef", a.Spec.ParentRef, sameSpec(a.Spec.ParentRef, old.Spec.ParentRef))
 	}),
+}
+
+func ipAddress(e *problems, a *networkingv1.IPAddress) {
+	at, r := field.NewPath("spec", "parentRef"), a.Spec.ParentRef
+	if r == nil {
+		e.required(at, "")
+		return
+	}
+	if r.Group != "" {
+		e.check(at, "group", r.Group, dnsSubdomain)
+	}
+	segment(e, at, "resource", r.Resource, "")
+	segment(e, at, "name", r.Name, "")
+	if r.Namespace != "" {
+		segment(e, at, "namespace", r.Namespace, "")
+	}
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -17,7 +18,7 @@ import (
 var jobRules = &rules{ // never changed
 	create: rule(job),
 	update: change(jobUpdate),
-	subresources: subresources{"status": same(func(e *problems, j *batchv1.Job) {
+	subresources: subresources{"status": change(func(e *problems, j, old *batchv1.Job) {
 		e.notNegative(statusPath, "active", int64(j.Status.Active))
 		e.notNegative(statusPath, "succeeded", int64(j.Status.Succeeded))
 		e.notNegative(statusPath, "failed", int64(j.Status.Failed))
@@ -30,6 +31,8 @@ var jobRules = &rules{ // never changed
 		if n := j.Status.Terminating; n != nil {
 			e.notNegative(statusPath, "terminating", int64(*n))
 		}
+		statusIndexes(e, j)
+		jobCounts(e, j, old)
 	})},
 	warnings: warning(func(j, old *batchv1.Job) []string {
 		var out []string
@@ -72,11 +75,8 @@ func jobSelector(e *problems, j *batchv1.Job) {
 		return
 	}
 	uid := string(j.UID)
-	selected := func(key string) bool {
-		return j.Spec.Selector.MatchLabels[key] == uid && len(j.Spec.Selector.MatchLabels) == 1 && len(j.Spec.Selector.MatchExpressions) == 0
-	}
-	_, err := metav1.LabelSelectorAsSelector(j.Spec.Selector)
-	if err == nil && !selected(batchv1.ControllerUidLabel) && !selected("controller-uid") {
+	own := labels.Set{batchv1.ControllerUidLabel: uid, batchv1.JobNameLabel: j.Name, "controller-uid": uid, "job-name": j.Name}
+	if sel, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !sel.Matches(own) {
 		e.invalid(specPath.Child("selector"), j.Spec.Selector, "`selector` not auto-generated")
 	}
 	at := specPath.Child("template", "metadata", "labels")
@@ -123,39 +123,47 @@ func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
 		if p := s.Parallelism; p != nil && *p > mostParallel {
 			e.invalid(at.Child("parallelism"), *p, fmt.Sprintf("must be less than or equal to %d when completion mode is %s", mostParallel, batchv1.IndexedCompletion))
 		}
-	} else {
+	} else if s.SuccessPolicy != nil {
+		e.invalid(at.Child("successPolicy"), s.SuccessPolicy, "requires indexed completion mode")
+	}
+	if s.CompletionMode == nil || *s.CompletionMode == batchv1.NonIndexedCompletion {
 		if s.BackoffLimitPerIndex != nil {
 			e.invalid(at.Child("backoffLimitPerIndex"), *s.BackoffLimitPerIndex, "requires indexed completion mode")
 		}
 		if s.MaxFailedIndexes != nil {
 			e.invalid(at.Child("maxFailedIndexes"), *s.MaxFailedIndexes, "requires indexed completion mode")
 		}
-		if s.SuccessPolicy != nil {
-			e.invalid(at.Child("successPolicy"), s.SuccessPolicy, "requires indexed completion mode")
-		}
 	}
 	if m := s.MaxFailedIndexes; m != nil {
+		if indexed && *m > mostParallel {
+			e.invalid(at.Child("maxFailedIndexes"), *m, fmt.Sprintf("must be less than or equal to %d", mostParallel))
+		}
 		if s.BackoffLimitPerIndex == nil {
 			e.required(at.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified")
 		}
-		if s.Completions != nil && *m > *s.Completions {
+		if indexed && s.Completions != nil && *m > *s.Completions {
 			e.invalid(at.Child("maxFailedIndexes"), *m, "must be less than or equal to completions")
 		}
 	}
 	if s.PodFailurePolicy != nil {
 		failurePolicy(e, s, at)
 	}
-	if s.SuccessPolicy != nil {
+	if s.SuccessPolicy != nil && indexed {
 		successPolicy(e, s, at.Child("successPolicy", "rules"))
 	}
-	optionalOneOf(e, at, "podReplacementPolicy", s.PodReplacementPolicy, batchv1.Failed, batchv1.TerminatingOrFailed)
-	if p := s.PodReplacementPolicy; p != nil && s.PodFailurePolicy != nil && *p != batchv1.Failed {
-		e.add(field.NotSupported(at.Child("podReplacementPolicy"), *p, []batchv1.PodReplacementPolicy{batchv1.Failed}))
+	replacements := []batchv1.PodReplacementPolicy{batchv1.Failed, batchv1.TerminatingOrFailed}
+	if s.PodFailurePolicy != nil {
+		replacements = replacements[:1] // a pod that still ends has not failed so far
 	}
+	optionalOneOf(e, at, "podReplacementPolicy", s.PodReplacementPolicy, replacements...)
 	template := at.Child("template")
 	podTemplate(e, &s.Template, template)
 	switch p := s.Template.Spec.RestartPolicy; p {
-	case corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever:
+	case corev1.RestartPolicyNever:
+	case corev1.RestartPolicyOnFailure:
+		if s.PodFailurePolicy != nil {
+			e.invalid(template.Child("spec", "restartPolicy"), p, "only \"Never\" is supported when podFailurePolicy is specified")
+		}
 	case corev1.RestartPolicyAlways, "":
 		// It is so when it was left out.
 		e.required(template.Child("spec", "restartPolicy"), fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever))
@@ -164,17 +172,23 @@ func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
 	}
 }
 
-func failurePolicy(e *problems, s *batchv1.JobSpec, at *field.Path) {
-	if p := s.Template.Spec.RestartPolicy; p != corev1.RestartPolicyNever {
-		e.invalid(at.Child("template", "spec", "restartPolicy"), p, "only \"Never\" is supported when podFailurePolicy is specified")
+// listedOneOf is givenOneOf that tells what may be given.
+func listedOneOf[T ~string](e *problems, at *field.Path, name string, value T, supported ...T) {
+	if value == "" {
+		e.required(at.Child(name), fmt.Sprintf("valid values: %q", supported))
+		return
 	}
+	oneOf(e, at, name, value, supported...)
+}
+
+func failurePolicy(e *problems, s *batchv1.JobSpec, at *field.Path) {
 	at = at.Child("podFailurePolicy", "rules")
 	if n := len(s.PodFailurePolicy.Rules); n > mostFailureRules {
 		e.add(field.TooMany(at, n, mostFailureRules))
 	}
 	for i := range s.PodFailurePolicy.Rules {
 		r, at := &s.PodFailurePolicy.Rules[i], at.Index(i)
-		givenOneOf(e, at, "action", r.Action, batchv1.PodFailurePolicyActionCount, batchv1.PodFailurePolicyActionFailIndex,
+		listedOneOf(e, at, "action", r.Action, batchv1.PodFailurePolicyActionCount, batchv1.PodFailurePolicyActionFailIndex,
 			batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)
 		if r.Action == batchv1.PodFailurePolicyActionFailIndex && s.BackoffLimitPerIndex == nil {
 			e.invalid(at.Child("action"), r.Action, "requires the backoffLimitPerIndex to be set")
@@ -200,7 +214,7 @@ func failurePolicy(e *problems, s *batchv1.JobSpec, at *field.Path) {
 }
 
 func exitCodes(e *problems, c *batchv1.PodFailurePolicyOnExitCodesRequirement, s *corev1.PodSpec, at *field.Path) {
-	givenOneOf(e, at, "operator", c.Operator, batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
+	listedOneOf(e, at, "operator", c.Operator, batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
 	if n := c.ContainerName; n != nil {
 		is := func(o corev1.Container) bool { return o.Name == *n }
 		if !slices.ContainsFunc(s.Containers, is) && !slices.ContainsFunc(s.InitContainers, is) {
@@ -222,6 +236,71 @@ func exitCodes(e *problems, c *batchv1.PodFailurePolicyOnExitCodesRequirement, s
 			e.add(field.Duplicate(values.Index(i), v))
 		} else if i > 0 && v < c.Values[i-1] {
 			e.invalid(values, c.Values, "must be ordered")
+		}
+	}
+}
+
+// jobCounts judges how a Job is told to have gone on.
+func jobCounts(e *problems, j, old *batchv1.Job) {
+	s := &j.Status
+	for _, c := range []struct {
+		name     string
+		now, was int32
+	}{{"failed", s.Failed, old.Status.Failed}, {"succeeded", s.Succeeded, old.Status.Succeeded}} {
+		if c.now < c.was {
+			e.invalid(statusPath.Child(c.name), c.now, "cannot decrease the "+c.name+" counter")
+		}
+	}
+	complete := slices.ContainsFunc(s.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
+	})
+	if s.CompletionTime != nil && !complete {
+		e.invalid(statusPath.Child("completionTime"), s.CompletionTime, "cannot set completionTime when there is no Complete=True condition")
+	}
+	if s.UncountedTerminatedPods == nil {
+		return
+	}
+	at, seen := statusPath.Child("uncountedTerminatedPods"), map[types.UID]bool{}
+	for _, l := range []struct {
+		name string
+		list []types.UID
+	}{{"succeeded", s.UncountedTerminatedPods.Succeeded}, {"failed", s.UncountedTerminatedPods.Failed}} {
+		for i, id := range l.list {
+			at := at.Child(l.name).Index(i)
+			switch {
+			case id == "":
+				e.invalid(at, id, "must not be empty")
+			case seen[id]:
+				e.add(field.Duplicate(at, id))
+			}
+			seen[id] = true
+		}
+	}
+}
+
+// statusIndexes judges which pods are told to have succeeded and failed.
+func statusIndexes(e *problems, j *batchv1.Job) {
+	s := &j.Spec
+	most := int32(0)
+	if s.Completions != nil {
+		most = *s.Completions
+	}
+	parse := func(name, text string) {
+		if _, err := countIndexes(text, most); err != nil {
+			e.invalid(statusPath.Child(name), text, "error parsing "+name+": "+err.Error())
+		}
+	}
+	if text := j.Status.CompletedIndexes; text != "" {
+		if s.CompletionMode == nil || *s.CompletionMode != batchv1.IndexedCompletion {
+			e.invalid(statusPath.Child("completedIndexes"), text, "cannot set non-empty completedIndexes when non-indexed completion mode")
+		}
+		parse("completedIndexes", text)
+	}
+	if text := j.Status.FailedIndexes; text != nil {
+		if s.BackoffLimitPerIndex == nil {
+			e.invalid(statusPath.Child("failedIndexes"), *text, "cannot set non-null failedIndexes when backoffLimitPerIndex is null")
+		} else {
+			parse("failedIndexes", *text)
 		}
 	}
 }
@@ -306,7 +385,7 @@ func jobUpdate(e *problems, j, old *batchv1.Job) {
 	if !indexed {
 		e.immutable(specPath, "completions", s.Completions, sameSpec(s.Completions, was.Completions))
 	} else if !sameSpec(s.Completions, was.Completions) && (s.Completions == nil || s.Parallelism == nil || *s.Completions != *s.Parallelism) {
-		e.invalid(specPath.Child("completions"), s.Completions, "can only be modified in tandem with parallelism")
+		e.invalid(specPath.Child("completions"), s.Completions, "can only be modified in tandem with spec.parallelism")
 	}
 	e.immutable(specPath, "selector", s.Selector, sameSpec(s.Selector, was.Selector))
 	jobTemplateUpdate(e, j, old)

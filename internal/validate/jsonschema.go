@@ -60,8 +60,8 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 		{"id", s.ID != "", "id is not supported"},
 		{"$ref", s.Ref != nil, "$ref is not supported"},
 		{"additionalItems", s.AdditionalItems != nil, "additionalItems is not supported"},
-		{"patternProperties", s.PatternProperties != nil, "patternProperties is not supported"},
-		{"definitions", s.Definitions != nil, "definitions is not supported"},
+		{"patternProperties", len(s.PatternProperties) > 0, "patternProperties is not supported"},
+		{"definitions", len(s.Definitions) > 0, "definitions is not supported"},
 		{"dependencies", s.Dependencies != nil, "dependencies is not supported"},
 		{"uniqueItems", s.UniqueItems, "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"},
 		{"items", s.Items != nil && len(s.Items.JSONSchemas) > 0, "items must be a schema object and not an array"},
@@ -71,7 +71,7 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 			e.forbidden(at.Child(f.name), f.text)
 		}
 	}
-	if s.Type != "" && s.Type != "null" {
+	if s.Type != "" {
 		oneOf(e, at, "type", s.Type, schemaTypes...)
 	}
 	if a := s.AdditionalProperties; a != nil {
@@ -81,6 +81,9 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 	}
 	schemaExtensions(e, s, at)
 	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at) })
+	for name, d := range sorted(s.Definitions) {
+		subschema(e, &d, at.Child("definitions").Key(name))
+	}
 }
 
 // eachSubschema calls f with the schemas right below one.

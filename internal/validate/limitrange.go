@@ -17,8 +17,9 @@ var limitRangeRules = &rules{create: rule(limitRange), update: same(limitRange)}
 func limitRange(e *problems, l *corev1.LimitRange) {
 	for i := range l.Spec.Limits {
 		limit, at := &l.Spec.Limits[i], specPath.Child("limits").Index(i)
-		e.check(at, "type", string(limit.Type), validation.IsQualifiedName)
-		if !strings.Contains(string(limit.Type), "/") {
+		if texts := validation.IsQualifiedName(string(limit.Type)); len(texts) > 0 {
+			e.texts(at.Child("type"), limit.Type, texts)
+		} else if !strings.Contains(string(limit.Type), "/") {
 			switch limit.Type {
 			case corev1.LimitTypePod, corev1.LimitTypeContainer, corev1.LimitTypePersistentVolumeClaim:
 			default:

@@ -41,6 +41,9 @@ func finalizers(r *scheme.Resource, m metav1.Object) (errs field.ErrorList) {
 	case "apiextensions.k8s.io", "apiregistration.k8s.io", "admissionregistration.k8s.io", "coordination.k8s.io", "node.k8s.io", "policy":
 		return nil
 	}
+	if r.Kind == "Event" && r.Group == "" {
+		return nil
+	}
 	for i, f := range m.GetFinalizers() {
 		if !strings.Contains(f, "/") && !slices.Contains(plainFinalizers, f) {
 			errs = append(errs, field.Invalid(metadata.Child("finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))

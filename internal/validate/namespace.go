@@ -18,8 +18,8 @@ var namespaceRules = &rules{ // never changed
 }
 
 func namespaceFinalizers(e *problems, n *corev1.Namespace) {
-	for i, f := range n.Spec.Finalizers {
-		at := specPath.Child("finalizers").Index(i)
+	for _, f := range n.Spec.Finalizers {
+		at := specPath.Child("finalizers")
 		e.all(apivalidation.ValidateFinalizerName(string(f), at))
 		if !strings.Contains(string(f), "/") && !slices.Contains(plainFinalizers, string(f)) {
 			e.invalid(at, f, "name is neither a standard finalizer name nor is it fully qualified")
@@ -28,7 +28,7 @@ func namespaceFinalizers(e *problems, n *corev1.Namespace) {
 }
 
 func namespaceStatus(e *problems, n *corev1.Namespace) {
-	at := statusPath.Child("phase")
+	at := statusPath.Child("Phase") // as upstream writes it
 	switch {
 	case n.DeletionTimestamp == nil && n.Status.Phase != corev1.NamespaceActive:
 		e.invalid(at, n.Status.Phase, "may only be 'Active' if `deletionTimestamp` is empty")

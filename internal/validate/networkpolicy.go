@@ -50,7 +50,8 @@ func policyPorts(e *problems, ports []networkingv1.NetworkPolicyPort, at *field.
 		}
 		switch {
 		case p.Port == nil:
-			e.required(at.Child("port"), "must be specified if endPort is specified")
+			e.invalid(at.Child("endPort"), *p.EndPort, "may not be specified when `port` is not specified")
+			continue
 		case p.Port.Type == intstr.String:
 			e.invalid(at.Child("endPort"), *p.EndPort, "may not be specified when `port` is non-numeric")
 		case *p.EndPort < p.Port.IntVal:

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -70,26 +71,41 @@ func podCIDRs(e *problems, n *corev1.Node) {
 	}
 }
 
+var featureName = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*(/[a-zA-Z0-9]+)*$`) // never changed
+
 func nodeUpdate(e *problems, n, old *corev1.Node) {
 	taints(e, n.Spec.Taints, metadata.Child("taints"))
 	nodeResources(e, n)
+	for i, name := range n.Status.DeclaredFeatures {
+		if i > 0 && name < n.Status.DeclaredFeatures[i-1] {
+			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, "list must be sorted alphabetically")
+		}
+		if slices.Contains(n.Status.DeclaredFeatures[:i], name) {
+			e.add(field.Duplicate(statusPath.Child("declaredFeatures").Index(i), name))
+		}
+		if !featureName.MatchString(name) {
+			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", name))
+		}
+	}
 	for i, a := range n.Status.Addresses {
 		if slices.Contains(n.Status.Addresses[:i], a) {
-			e.add(field.Duplicate(statusPath.Child("addresses").Index(i), a))
+			e.add(field.Duplicate(statusPath.Child("addresses").Index(i), struct { // as Go has it
+				Type    corev1.NodeAddressType
+				Address string
+			}{a.Type, a.Address}))
 		}
 	}
 	if len(old.Spec.PodCIDRs) > 0 {
 		if !slices.Equal(n.Spec.PodCIDRs, old.Spec.PodCIDRs) {
 			e.forbidden(specPath.Child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid")
 		}
-	} else {
-		podCIDRs(e, n)
 	}
+	podCIDRs(e, n)
 	if old.Spec.ProviderID != "" && n.Spec.ProviderID != old.Spec.ProviderID {
 		e.forbidden(specPath.Child("providerID"), "node updates may not change providerID except from \"\" to valid")
 	}
 	if n.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
-		e.forbidden(field.NewPath(""), "node updates may only change labels, taints, or capacity")
+		e.forbidden(specPath.Child("externalID"), "may not be updated")
 	}
 }
 

@@ -2,9 +2,11 @@ package validate
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -120,9 +122,33 @@ func claimUpdate(e *problems, c, old *corev1.PersistentVolumeClaim) {
 	if bound {
 		was.VolumeAttributesClassName = s.VolumeAttributesClassName
 	}
+	e.immutable(nil, "volumeMode", s.VolumeMode, sameSpec(s.VolumeMode, was.VolumeMode))
 	if !apiequality.Semantic.DeepEqual(s, was) {
 		e.forbidden(specPath, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n"+diff.Diff(&old.Spec, &c.Spec))
 	}
+}
+
+var allocatedStatuses = []corev1.ClaimResourceStatus{ // never changed
+	corev1.PersistentVolumeClaimControllerResizeInProgress, corev1.PersistentVolumeClaimControllerResizeInfeasible,
+	corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress, corev1.PersistentVolumeClaimNodeResizeInfeasible,
+}
+
+func claimQuantity(e *problems, q resource.Quantity, at *field.Path) {
+	if q.Sign() < 0 {
+		e.invalid(at, q.Value(), "must be a valid resource quantity")
+	}
+}
+
+// allocatedName judges what a claim is told to be given: of Kubernetes' own
+// resources storage alone.
+func allocatedName(e *problems, n corev1.ResourceName, at *field.Path) bool {
+	before := len(e.list)
+	if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
+		e.texts(at, n, texts)
+	} else if n != corev1.ResourceStorage && (!strings.Contains(string(n), "/") || strings.Contains(string(n), "kubernetes.io/")) {
+		e.add(field.NotSupported(at, n, []corev1.ResourceName{corev1.ResourceStorage}))
+	}
+	return len(e.list) == before
 }
 
 func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
@@ -131,11 +157,19 @@ func claimStatus(e *problems, c, _ *corev1.PersistentVolumeClaim) {
 	}
 	for n, q := range ordered(c.Status.Capacity) {
 		at := statusPath.Child("capacity").Key(string(n))
-		quantity(e, n, q, at)
+		claimQuantity(e, q, at)
 	}
-	for n := range sorted(c.Status.AllocatedResourceStatuses) {
-		if texts := validation.IsQualifiedName(string(n)); len(texts) > 0 {
-			e.texts(statusPath.Child("allocatedResourceStatuses").Key(string(n)), n, texts)
+	statuses := statusPath.Child("allocatedResourceStatuses")
+	for n, s := range sorted(c.Status.AllocatedResourceStatuses) {
+		allocatedName(e, n, statuses)
+		if !slices.Contains(allocatedStatuses, s) {
+			e.add(field.NotSupported(statuses, n, allocatedStatuses)) // upstream shows the name
+		}
+	}
+	allocated := statusPath.Child("allocatedResources")
+	for n, q := range ordered(c.Status.AllocatedResources) {
+		if allocatedName(e, n, allocated) {
+			claimQuantity(e, q, allocated.Key(string(n)))
 		}
 	}
 }

@@ -175,7 +175,7 @@ func resourceClaims(e *problems, claims []corev1.PodResourceClaim, at *field.Pat
 	for i, c := range claims {
 		at := at.Index(i)
 		e.checked(at, "name", c.Name, dnsLabel)
-		if slices.ContainsFunc(claims[:i], func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
+		if c.Name != "" && slices.ContainsFunc(claims[:i], func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
 			e.add(field.Duplicate(at.Child("name"), c.Name))
 		}
 		switch {
@@ -207,7 +207,7 @@ func schedulingGates(e *problems, gates []corev1.PodSchedulingGate, at *field.Pa
 // podOS judges what a pod says of the system that it is for.
 func podOS(e *problems, s *corev1.PodSpec, at *field.Path) {
 	if s.OS.Name == "" {
-		e.required(at.Child("os", "name"), "cannot be empty")
+		e.required(at.Child("os", "name"), "")
 		return
 	}
 	oneOf(e, at, "os", s.OS.Name, corev1.Linux, corev1.Windows)

@@ -34,9 +34,9 @@ func podUpdate(e *problems, p, old *corev1.Pod) {
 	}
 	deadlineUpdate(e, s.ActiveDeadlineSeconds, was.ActiveDeadlineSeconds)
 	tolerationsUpdate(e, s.Tolerations, was.Tolerations)
-	for _, g := range s.SchedulingGates {
+	for i, g := range s.SchedulingGates {
 		if !slices.Contains(was.SchedulingGates, g) {
-			e.forbidden(specPath.Child("schedulingGates"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name))
+			e.forbidden(specPath.Child("schedulingGates").Index(i).Child("name"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name))
 		}
 	}
 	if len(was.SchedulingGates) > 0 && s.NodeName != was.NodeName {
@@ -142,10 +142,18 @@ func podStatusUpdate(e *problems, p, old *corev1.Pod) {
 	if s.NominatedNodeName != "" {
 		e.check(statusPath, "nominatedNodeName", s.NominatedNodeName, dnsSubdomain)
 	}
+	for i, c := range s.EphemeralContainerStatuses {
+		if len(c.AllocatedResourcesStatus) > 0 {
+			e.forbidden(statusPath.Child("ephemeralContainerStatuses").Index(i).Child("allocatedResourcesStatus"), "must not be specified in container status")
+		}
+	}
+	if s.ObservedGeneration < 0 {
+		e.invalid(statusPath.Child("observedGeneration"), s.ObservedGeneration, "must be a non-negative integer")
+	}
 	for i, c := range s.Conditions {
 		e.check(statusPath.Child("conditions").Index(i), "Type", string(c.Type), validation.IsQualifiedName)
 		if c.ObservedGeneration < 0 {
-			e.invalid(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be greater than or equal to 0")
+			e.invalid(statusPath.Child("conditions").Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be a non-negative integer")
 		}
 	}
 	ended(e, s.ContainerStatuses, old.Status.ContainerStatuses, old.Spec.Containers, old.Spec.RestartPolicy, "containerStatuses")
@@ -163,6 +171,9 @@ func claimStatuses(e *problems, p *corev1.Pod) {
 		at := statusPath.Child("resourceClaimStatuses").Index(i)
 		if !slices.ContainsFunc(p.Spec.ResourceClaims, func(o corev1.PodResourceClaim) bool { return o.Name == c.Name }) {
 			e.invalid(at.Child("name"), c.Name, "must match the name of an entry in `spec.resourceClaims`")
+		}
+		if slices.ContainsFunc(p.Status.ResourceClaimStatuses[:i], func(o corev1.PodResourceClaimStatus) bool { return o.Name == c.Name }) {
+			e.add(field.Duplicate(at.Child("name"), c.Name))
 		}
 		if n := c.ResourceClaimName; n != nil {
 			e.check(at, "resourceClaimName", *n, dnsSubdomain)
@@ -182,8 +193,19 @@ func claimStatuses(e *problems, p *corev1.Pod) {
 		if !slices.ContainsFunc(p.Spec.InitContainers, is) && !slices.ContainsFunc(p.Spec.Containers, is) {
 			e.invalid(at.Child("requestMappings").Index(i).Child("containerName"), m.ContainerName,
 				"must match the name of an entry in spec.initContainers.name or spec.containers.name")
+		} else if asks := func(o corev1.Container) bool {
+			_, ok := o.Resources.Requests[corev1.ResourceName(m.ResourceName)]
+			return ok
+		}; !slices.ContainsFunc(p.Spec.InitContainers, asks) && !slices.ContainsFunc(p.Spec.Containers, asks) {
+			e.invalid(at.Child("requestMappings").Index(i).Child("resourceName"), m.ResourceName,
+				"must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests")
 		}
 		e.check(at, "requestName", m.RequestName, dnsLabel)
+		if slices.Contains(x.RequestMappings[:i], m) {
+			at := at.Child("requestMappings").Index(i)
+			e.add(field.Duplicate(at.Child("containerName"), m.ContainerName), field.Duplicate(at.Child("resourceName"), m.ResourceName),
+				field.Duplicate(at.Child("requestName"), m.RequestName))
+		}
 	}
 }
 

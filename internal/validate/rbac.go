@@ -3,6 +3,7 @@ package validate
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/validation/path"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -32,7 +33,11 @@ func clusterRole(e *problems, r *rbacv1.ClusterRole) {
 		e.required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil")
 	}
 	for i := range r.AggregationRule.ClusterRoleSelectors {
-		selector(e, &r.AggregationRule.ClusterRoleSelectors[i], at.Index(i))
+		s := &r.AggregationRule.ClusterRoleSelectors[i]
+		selector(e, s, at.Index(i))
+		if _, err := metav1.LabelSelectorAsSelector(s); err != nil {
+			e.invalid(at.Index(i), nil, "invalid label selector.")
+		}
 	}
 }
 

@@ -17,14 +17,12 @@ var replicationControllerRules = &rules{ // never changed
 		})
 	})},
 	warnings: warning(func(r, old *corev1.ReplicationController) (out []string) {
-		var was *corev1.PodTemplateSpec
 		if old != nil {
-			was = old.Spec.Template
-		} else {
-			out = nameWarnings(r.Name, podNames)
+			return nil // upstream looks whether the generation has grown, before it has
 		}
+		out = nameWarnings(r.Name, podNames)
 		if r.Spec.Template != nil {
-			out = append(out, templateWarnings(r.Spec.Template, was)...)
+			out = append(out, templateWarnings(r.Spec.Template, nil)...)
 		}
 		return out
 	}),

@@ -5,9 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	guid "github.com/google/uuid"
 	resourcev1 "k8s.io/api/resource/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 var (
@@ -33,10 +37,15 @@ var (
 				e.given(at, "resource", r.Resource)
 				e.given(at, "name", r.Name)
 				e.given(at, "uid", string(r.UID))
+				if slices.ContainsFunc(c.Status.ReservedFor[:i], func(o resourcev1.ResourceClaimConsumerReference) bool { return o.UID == r.UID }) {
+					e.add(field.Duplicate(at, r.UID))
+				}
 			}
 			if len(c.Status.ReservedFor) > 0 && c.Status.Allocation == nil {
 				e.forbidden(at, "may not be specified when `allocated` is not set")
 			}
+			allocation(e, c)
+			allocatedDevices(e, c)
 		})},
 	}
 	resourceClaimTemplateRules = &rules{ // never changed
@@ -65,10 +74,10 @@ func claimTemplate(e *problems, t *resourcev1.ResourceClaimTemplate) {
 		set  bool
 	}{
 		{"name", m.Name != ""}, {"generateName", m.GenerateName != ""}, {"namespace", m.Namespace != ""}, {"selfLink", m.SelfLink != ""},
-		{"uid", m.UID != ""}, {"resourceVersion", m.ResourceVersion != ""}, {"generation", m.Generation != 0},
+		{"uID", m.UID != ""}, {"resourceVersion", m.ResourceVersion != ""}, {"generation", m.Generation != 0},
 		{"creationTimestamp", !m.CreationTimestamp.IsZero()}, {"deletionTimestamp", m.DeletionTimestamp != nil},
-		{"deletionGracePeriodSeconds", m.DeletionGracePeriodSeconds != nil}, {"ownerReferences", len(m.OwnerReferences) > 0},
-		{"finalizers", len(m.Finalizers) > 0}, {"managedFields", len(m.ManagedFields) > 0},
+		{"deletionGracePeriodSeconds", m.DeletionGracePeriodSeconds != nil}, {"ownerReferences", m.OwnerReferences != nil},
+		{"finalizers", m.Finalizers != nil}, {"managedFields", len(m.ManagedFields) > 0},
 	} {
 		if f.set {
 			e.forbidden(at.Child(f.name), "cannot be set")
@@ -156,19 +165,23 @@ func opaque(e *problems, c *resourcev1.DeviceConfiguration, at *field.Path) {
 		return
 	}
 	driverName(e, at.Child("driver"), c.Opaque.Driver)
-	raw, parameters := c.Opaque.Parameters.Raw, at.Child("parameters")
+	jsonObject(e, c.Opaque.Parameters.Raw, at.Child("parameters"))
+}
+
+// jsonObject judges what a driver alone understands.
+func jsonObject(e *problems, raw []byte, at *field.Path) {
 	var object map[string]any
 	switch {
 	case len(raw) == 0:
-		e.required(parameters, "")
+		e.required(at, "")
 	case len(raw) > resourcev1.OpaqueParametersMaxLength:
-		e.add(field.TooLong(parameters, "", resourcev1.OpaqueParametersMaxLength))
+		e.add(field.TooLong(at, "", resourcev1.OpaqueParametersMaxLength))
 	default:
 		var any any
 		if err := json.Unmarshal(raw, &any); err != nil {
-			e.invalid(parameters, "<value omitted>", "error parsing data as JSON: "+err.Error())
+			e.invalid(at, "<value omitted>", "error parsing data as JSON: "+err.Error())
 		} else if json.Unmarshal(raw, &object) != nil || object == nil {
-			e.invalid(parameters, "<value omitted>", "must be a valid JSON object")
+			e.invalid(at, "<value omitted>", "must be a valid JSON object")
 		}
 	}
 }
@@ -191,14 +204,13 @@ func deviceClaim(e *problems, s *resourcev1.ResourceClaimSpec, at *field.Path) {
 	for i := range d.Constraints {
 		c, at := &d.Constraints[i], at.Child("constraints").Index(i)
 		named(e, c.Requests, names, at.Child("requests"))
-		if (c.MatchAttribute == nil) == (c.DistinctAttribute == nil) {
-			e.required(at, `exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set`)
-			continue
-		}
-		if c.MatchAttribute != nil {
+		switch {
+		case c.MatchAttribute != nil: // and of the other nothing is said then
 			attributeName(e, string(*c.MatchAttribute), at.Child("matchAttribute"))
-		} else {
+		case c.DistinctAttribute != nil:
 			attributeName(e, string(*c.DistinctAttribute), at.Child("distinctAttribute"))
+		default:
+			e.required(at, `exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set`)
 		}
 	}
 	if n := len(d.Constraints); n > resourcev1.DeviceConstraintsMaxSize {
@@ -220,21 +232,176 @@ func named(e *problems, list []string, names map[string]bool, at *field.Path) {
 		if slices.Contains(list[:i], n) {
 			e.add(field.Duplicate(at.Index(i), n))
 		}
-		if !names[n] {
-			e.invalid(at.Index(i), n, "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'")
+		requestName(e, n, names, at.Index(i))
+	}
+}
+
+// requestName checks the name of a request, or of one within it.
+func requestName(e *problems, n string, names map[string]bool, at *field.Path) {
+	if parts := strings.Split(n, "/"); len(parts) <= 2 {
+		for _, part := range parts {
+			e.texts(at, part, dnsLabel(part))
 		}
+	}
+	if !names[n] {
+		e.invalid(at, n, "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'")
 	}
 }
 
 // attributeName checks a name that says which domain's it is.
 func attributeName(e *problems, name string, at *field.Path) {
-	domain, id, ok := strings.Cut(name, "/")
-	if !ok {
+	domained(e, name, at)
+	if !strings.Contains(name, "/") {
 		e.invalid(at, name, "a fully qualified name must be a domain and a name separated by a slash")
+	}
+}
+
+// domained checks a name that may say which domain's it is. Of one with more
+// slashes upstream says nothing.
+func domained(e *problems, name string, at *field.Path) {
+	id := name
+	switch parts := strings.Split(name, "/"); len(parts) {
+	case 1:
+	case 2:
+		if parts[0] == "" {
+			e.required(at, "the domain must not be empty")
+		} else {
+			if len(parts[0]) > resourcev1.DeviceMaxDomainLength {
+				e.add(field.TooLong(at, "", resourcev1.DeviceMaxDomainLength))
+			}
+			e.texts(at, parts[0], dnsSubdomain(parts[0]))
+		}
+		if id = parts[1]; id == "" {
+			e.required(at, "the name must not be empty")
+			return
+		}
+	default:
 		return
 	}
-	e.texts(at, domain, dnsSubdomain(domain))
+	if len(id) > resourcev1.DeviceMaxIDLength {
+		e.add(field.TooLong(at, "", resourcev1.DeviceMaxIDLength))
+	}
 	e.texts(at, id, validation.IsCIdentifier(id))
+}
+
+// requestNames are those that devices of a claim may be told to be for.
+func requestNames(c *resourcev1.ResourceClaim) map[string]bool {
+	names := map[string]bool{}
+	for _, r := range c.Spec.Devices.Requests {
+		names[r.Name] = true
+		for _, s := range r.FirstAvailable {
+			names[r.Name+"/"+s.Name] = true
+		}
+	}
+	return names
+}
+
+// allocation judges what a claim was given.
+func allocation(e *problems, c *resourcev1.ResourceClaim) {
+	a, at := c.Status.Allocation, statusPath.Child("allocation")
+	if a == nil {
+		return
+	}
+	names, devices := requestNames(c), at.Child("devices")
+	if n := len(a.Devices.Results); n > resourcev1.AllocationResultsMaxSize {
+		e.add(field.TooMany(devices.Child("results"), n, resourcev1.AllocationResultsMaxSize))
+	}
+	for i := range a.Devices.Results {
+		r, at := &a.Devices.Results[i], devices.Child("results").Index(i)
+		requestName(e, r.Request, names, at.Child("request"))
+		deviceIdentity(e, r.Driver, r.Pool, r.Device, at)
+		if r.ShareID != nil {
+			uuid(e, string(*r.ShareID), at.Child("shareID"))
+		}
+	}
+	if n := len(a.Devices.Config); n > 2*resourcev1.DeviceConfigMaxSize {
+		e.add(field.TooMany(devices.Child("config"), n, 2*resourcev1.DeviceConfigMaxSize))
+	}
+	for i := range a.Devices.Config {
+		f, at := &a.Devices.Config[i], devices.Child("config").Index(i)
+		givenOneOf(e, at, "source", f.Source, resourcev1.AllocationConfigSourceClaim, resourcev1.AllocationConfigSourceClass)
+		named(e, f.Requests, names, at.Child("requests"))
+		opaque(e, &f.DeviceConfiguration, at)
+	}
+	if a.NodeSelector != nil {
+		nodeSelector(e, a.NodeSelector, at.Child("nodeSelector"))
+	}
+}
+
+func deviceIdentity(e *problems, driver, pool, device string, at *field.Path) {
+	driverName(e, at.Child("driver"), driver)
+	poolName(e, at.Child("pool"), pool)
+	e.check(at, "device", device, dnsLabel)
+}
+
+func uuid(e *problems, id string, at *field.Path) {
+	if err := guid.Validate(id); err != nil {
+		e.invalid(at, id, "error validating uid: "+err.Error())
+	}
+}
+
+// mostDeviceConditions are how many conditions drivers may tell of a device.
+const mostDeviceConditions = 8
+
+// deviceKey is what devices of claims are told apart by.
+type deviceKey struct {
+	Driver, Pool, Device string
+	ShareID              types.UID
+}
+
+// allocatedDevices judges what drivers tell of a claim's devices.
+func allocatedDevices(e *problems, c *resourcev1.ResourceClaim) {
+	given, told := map[deviceKey]bool{}, map[deviceKey]bool{}
+	if a := c.Status.Allocation; a != nil {
+		for _, r := range a.Devices.Results {
+			given[deviceKey{r.Driver, r.Pool, r.Device, ptr.Deref(r.ShareID, "")}] = true
+		}
+	}
+	for i := range c.Status.Devices {
+		d, at := &c.Status.Devices[i], statusPath.Child("devices").Index(i)
+		key := deviceKey{d.Driver, d.Pool, d.Device, types.UID(ptr.Deref(d.ShareID, ""))}
+		if told[key] {
+			e.add(field.Duplicate(at, key))
+		}
+		told[key] = true
+		deviceIdentity(e, d.Driver, d.Pool, d.Device, at)
+		if d.ShareID != nil {
+			uuid(e, *d.ShareID, at.Child("shareID"))
+		}
+		if !given[key] {
+			e.invalid(at, key, "must be an allocated device in the claim")
+		}
+		if n := len(d.Conditions); n > mostDeviceConditions {
+			e.add(field.TooMany(at.Child("conditions"), n, mostDeviceConditions))
+		}
+		e.all(metavalidation.ValidateConditions(d.Conditions, at.Child("conditions")))
+		if d.Data != nil && len(d.Data.Raw) > 0 {
+			jsonObject(e, d.Data.Raw, at.Child("data"))
+		}
+		networkData(e, d.NetworkData, at.Child("networkData"))
+	}
+}
+
+func networkData(e *problems, n *resourcev1.NetworkDeviceData, at *field.Path) {
+	if n == nil {
+		return
+	}
+	if len(n.InterfaceName) > resourcev1.NetworkDeviceDataInterfaceNameMaxLength {
+		e.add(field.TooLong(at.Child("interfaceName"), "", resourcev1.NetworkDeviceDataInterfaceNameMaxLength))
+	}
+	if len(n.HardwareAddress) > resourcev1.NetworkDeviceDataHardwareAddressMaxLength {
+		e.add(field.TooLong(at.Child("hardwareAddress"), "", resourcev1.NetworkDeviceDataHardwareAddressMaxLength))
+	}
+	if len(n.IPs) > resourcev1.NetworkDeviceDataMaxIPs {
+		e.add(field.TooMany(at.Child("ips"), len(n.IPs), resourcev1.NetworkDeviceDataMaxIPs))
+	}
+	for i, ip := range n.IPs {
+		at := at.Child("ips").Index(i)
+		e.all(validation.IsValidInterfaceAddress(at, ip))
+		if slices.Contains(n.IPs[:i], ip) {
+			e.add(field.Duplicate(at, ip))
+		}
+	}
 }
 
 func deviceRequest(e *problems, r *resourcev1.DeviceRequest, names map[string]bool, at *field.Path) {

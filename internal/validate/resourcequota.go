@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -17,9 +16,6 @@ var quotaRules = &rules{ // never changed
 		quota(e, q)
 		if !sets.New(q.Spec.Scopes...).Equal(sets.New(old.Spec.Scopes...)) {
 			e.invalid(specPath.Child("scopes"), q.Spec.Scopes, "field is immutable")
-		}
-		if !apiequality.Semantic.DeepEqual(scopeTerms(q), scopeTerms(old)) {
-			e.invalid(specPath.Child("scopeSelector"), q.Spec.ScopeSelector, "field is immutable")
 		}
 	}),
 	subresources: subresources{
@@ -65,7 +61,7 @@ func quota(e *problems, q *corev1.ResourceQuota) {
 		case corev1.ResourceQuotaScopeTerminating, corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeBestEffort,
 			corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopeCrossNamespacePodAffinity:
 			if r.Operator != corev1.ScopeSelectorOpExists {
-				e.invalid(at.Child("operator"), r.Operator, "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity")
+				e.invalid(at.Child("operator"), r.Operator, "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity")
 			}
 		}
 		switch r.Operator {
@@ -98,11 +94,19 @@ func scopeHolds(e *problems, scope corev1.ResourceQuotaScope, hard corev1.Resour
 		case corev1.ResourceQuotaScopeTerminating, corev1.ResourceQuotaScopeNotTerminating,
 			corev1.ResourceQuotaScopeNotBestEffort, corev1.ResourceQuotaScopePriorityClass:
 			ok = isPodQuota(name)
+		case corev1.ResourceQuotaScopeVolumeAttributesClass:
+			ok = isClaimQuota(name)
 		}
 		if !ok {
 			e.invalid(at, value, "unsupported scope applied to resource")
 		}
 	}
+}
+
+// isClaimQuota tells whether a quota of that name is of claims of volumes.
+func isClaimQuota(name corev1.ResourceName) bool {
+	return name == corev1.ResourcePersistentVolumeClaims || name == corev1.ResourceRequestsStorage ||
+		name == "count/persistentvolumeclaims" || strings.Contains(string(name), ".storageclass.storage.k8s.io/")
 }
 
 // isPodQuota tells whether a quota of that name is of what pods use.
@@ -140,11 +144,4 @@ func quotaResource(e *problems, name corev1.ResourceName, at *field.Path) {
 
 func isQuotaResource(name corev1.ResourceName) bool {
 	return isStandardResource(name) && name != corev1.ResourceStorage
-}
-
-func scopeTerms(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
-	if q.Spec.ScopeSelector == nil {
-		return nil
-	}
-	return q.Spec.ScopeSelector.MatchExpressions
 }

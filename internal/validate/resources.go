@@ -243,7 +243,7 @@ func resizePolicy(e *problems, p *pod, policies []corev1.ContainerResizePolicy, 
 		among(e, list, r.ResourceName, corev1.ResourceCPU, corev1.ResourceMemory)
 		among(e, list, r.RestartPolicy, corev1.NotRequired, corev1.RestartContainer)
 		if p.RestartPolicy == corev1.RestartPolicyNever && r.RestartPolicy != corev1.NotRequired {
-			e.invalid(at.Child("restartPolicy"), r.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'")
+			e.invalid(list, r.RestartPolicy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'")
 		}
 		if slices.ContainsFunc(policies[:i], func(o corev1.ContainerResizePolicy) bool { return o.ResourceName == r.ResourceName }) {
 			e.add(field.Duplicate(at, r.ResourceName))

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -27,16 +28,7 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 	s, at := &r.Spec, field.NewPath("spec")
 	driverName(e, at.Child("driver"), s.Driver)
 	pool := at.Child("pool")
-	if s.Pool.Name == "" {
-		e.required(pool.Child("name"), "")
-	} else {
-		if len(s.Pool.Name) > resourcev1.PoolNameMaxLength {
-			e.add(field.TooLong(pool.Child("name"), "", resourcev1.PoolNameMaxLength))
-		}
-		for _, part := range strings.Split(s.Pool.Name, "/") {
-			e.texts(pool.Child("name"), part, dnsSubdomain(part))
-		}
-	}
+	poolName(e, pool.Child("name"), s.Pool.Name)
 	if s.Pool.ResourceSliceCount <= 0 {
 		e.invalid(pool.Child("resourceSliceCount"), s.Pool.ResourceSliceCount, "must be greater than zero")
 	}
@@ -69,11 +61,32 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 	if s.NodeSelector != nil {
 		oneNodeTerm(e, s.NodeSelector, at.Child("nodeSelector"))
 	}
+	for _, f := range []struct {
+		name  string
+		value *bool
+	}{{"allNodes", s.AllNodes}, {"perDeviceNodeSelection", s.PerDeviceNodeSelection}} {
+		if f.value != nil && !*f.value {
+			e.invalid(at.Child(f.name), false, "must be either unset or set to true")
+		}
+	}
 	if len(s.Devices) > 0 && len(s.SharedCounters) > 0 {
 		e.invalid(at, "", "only one of `sharedCounters` or `devices` is allowed")
 	}
 	sliceDevices(e, s, at.Child("devices"))
 	counterSets(e, s.SharedCounters, at.Child("sharedCounters"))
+}
+
+func poolName(e *problems, at *field.Path, name string) {
+	if name == "" {
+		e.required(at, "")
+		return
+	}
+	if len(name) > resourcev1.PoolNameMaxLength {
+		e.add(field.TooLong(at, "", resourcev1.PoolNameMaxLength))
+	}
+	for _, part := range strings.Split(name, "/") {
+		e.texts(at, part, dnsSubdomain(part))
+	}
 }
 
 // oneNodeTerm judges a selector of nodes that has just one term.
@@ -111,7 +124,7 @@ func counterSets(e *problems, sets []resourcev1.CounterSet, at *field.Path) {
 		s, at := &sets[i], at.Index(i)
 		e.checked(at, "name", s.Name, dnsLabel)
 		if slices.ContainsFunc(sets[:i], func(o resourcev1.CounterSet) bool { return o.Name == s.Name }) {
-			e.add(field.Duplicate(at.Child("name"), s.Name))
+			e.add(field.Duplicate(at, s.Name))
 		}
 		counters(e, s.Counters, at.Child("counters"), resourcev1.ResourceSliceMaxCountersPerCounterSet)
 	}
@@ -139,8 +152,11 @@ func device(e *problems, d *resourcev1.Device, perDevice *bool, at *field.Path) 
 		qualified(e, string(name), at)
 		attribute(e, &a, at.Key(string(name)))
 	}
-	for name := range sorted(d.Capacity) {
+	for name, c := range sorted(d.Capacity) {
 		qualified(e, string(name), at.Child("capacity"))
+		if c.RequestPolicy != nil {
+			requestPolicy(e, &c, d.AllowMultipleAllocations, at.Child("capacity").Key(string(name)).Child("requestPolicy"))
+		}
 	}
 	deviceTaints(e, d.Taints, at.Child("taints"))
 	consumed(e, d.ConsumesCounters, at.Child("consumesCounters"))
@@ -169,10 +185,101 @@ func device(e *problems, d *resourcev1.Device, perDevice *bool, at *field.Path) 
 	}
 }
 
+// requestPolicy judges how much of what a device has may be asked for.
+func requestPolicy(e *problems, c *resourcev1.DeviceCapacity, shared *bool, at *field.Path) {
+	if shared == nil || !*shared {
+		e.forbidden(at, "allowMultipleAllocations must be true")
+		return
+	}
+	p := c.RequestPolicy
+	switch {
+	case len(p.ValidValues) > 0 && p.ValidRange != nil:
+		e.forbidden(at, `exactly one policy can be specified, cannot specify "validValues" and "validRange" at the same time`)
+	case len(p.ValidValues) > 0:
+		if p.Default == nil {
+			e.required(at.Child("default"), "required when validValues is defined")
+			return
+		}
+		requestValues(e, c, at.Child("validValues"))
+	case p.ValidRange != nil:
+		if p.Default == nil {
+			e.required(at.Child("default"), "required when validRange is defined")
+			return
+		}
+		requestRange(e, c, at.Child("validRange"))
+	}
+}
+
+// mostRequestValues are how many amounts a device may offer.
+const mostRequestValues = 10
+
+func requestValues(e *problems, c *resourcev1.DeviceCapacity, at *field.Path) {
+	values, usual, found := c.RequestPolicy.ValidValues, c.RequestPolicy.Default, false
+	if n := len(values); n > mostRequestValues {
+		e.add(field.TooMany(at, n, mostRequestValues))
+		values = nil
+	}
+	for i, v := range values {
+		at := at.Index(i)
+		found = found || v.Cmp(*usual) == 0
+		if v.Cmp(c.Value) > 0 {
+			e.invalid(at, v.String(), "option is larger than capacity value: "+c.Value.String())
+		}
+		switch {
+		case slices.ContainsFunc(values[:i], func(o resource.Quantity) bool { return o.Cmp(v) == 0 }):
+			e.add(field.Duplicate(at, v.String()))
+		case i > 0 && v.Cmp(values[i-1]) < 0:
+			e.invalid(at, v.String(), "values must be sorted in ascending order")
+		}
+	}
+	if !found {
+		e.invalid(at, usual.String(), "default value is not valid according to the requestPolicy")
+	}
+}
+
+func requestRange(e *problems, c *resourcev1.DeviceCapacity, at *field.Path) {
+	r, usual := c.RequestPolicy.ValidRange, c.RequestPolicy.Default
+	if r.Min == nil {
+		e.required(at.Child("min"), "required when validRange is defined")
+		return
+	}
+	if r.Min.Cmp(c.Value) > 0 {
+		e.invalid(at.Child("min"), r.Min.String(), "min is larger than capacity value: "+c.Value.String())
+	}
+	if usual.Cmp(*r.Min) < 0 {
+		e.invalid(at.Child("min"), usual.String(), "default is less than min: "+r.Min.String())
+	}
+	if r.Max != nil {
+		if r.Max.Cmp(c.Value) > 0 {
+			e.invalid(at.Child("max"), r.Max.String(), "max is larger than capacity value: "+c.Value.String())
+		}
+		if r.Min.Cmp(*r.Max) > 0 {
+			e.invalid(at.Child("max"), r.Min.String(), "min is larger than max: "+r.Max.String())
+		}
+		if usual.Cmp(*r.Max) > 0 {
+			e.invalid(at.Child("max"), usual.String(), "default is more than max: "+r.Max.String())
+		}
+	}
+	if r.Step == nil {
+		return
+	}
+	for _, v := range []*resource.Quantity{usual, r.Max} {
+		if v == nil || r.Step.Value() == 0 {
+			continue
+		}
+		if (v.Value()-r.Min.Value())%r.Step.Value() != 0 {
+			e.invalid(at.Child("step"), v.String(), fmt.Sprintf("value is not a multiple of a given step (%s) from (%s)", r.Step, r.Min))
+		}
+	}
+}
+
 // bindingPair checks that what is waited for comes with what ends the waiting.
 func bindingPair(e *problems, d *resourcev1.Device, at *field.Path) {
 	if len(d.BindingConditions) > 0 && len(d.BindingFailureConditions) == 0 {
 		e.invalid(at.Child("bindingFailureConditions"), nil, "bindingFailureConditions are required to use bindingConditions")
+	}
+	if len(d.BindingFailureConditions) > 0 && len(d.BindingConditions) == 0 {
+		e.invalid(at.Child("bindingConditions"), nil, "bindingConditions are required to use bindingFailureConditions")
 	}
 }
 
@@ -201,7 +308,7 @@ func consumed(e *problems, list []resourcev1.DeviceCounterConsumption, at *field
 		c, at := &list[i], at.Index(i)
 		e.checked(at, "counterSet", c.CounterSet, dnsLabel)
 		if slices.ContainsFunc(list[:i], func(o resourcev1.DeviceCounterConsumption) bool { return o.CounterSet == c.CounterSet }) {
-			e.add(field.Duplicate(at.Child("counterSet"), c.CounterSet))
+			e.add(field.Duplicate(at, c.CounterSet))
 		}
 		counters(e, c.Counters, at.Child("counters"), resourcev1.ResourceSliceMaxCountersPerDeviceCounterConsumption)
 	}
@@ -220,17 +327,17 @@ func deviceNodes(e *problems, d *resourcev1.Device, perDevice bool, at *field.Pa
 		}
 		set = append(set, "`"+f.name+"`")
 	}
-	if !perDevice && len(set) > 0 {
-		e.invalid(at, nil, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec")
+	if !perDevice {
+		if len(set) > 0 {
+			e.invalid(at, nil, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec")
+		}
+		return
 	}
 	if d.NodeName != nil {
 		e.check(at, "nodeName", *d.NodeName, dnsSubdomain)
 	}
 	if d.NodeSelector != nil {
 		oneNodeTerm(e, d.NodeSelector, at.Child("nodeSelector"))
-	}
-	if !perDevice {
-		return
 	}
 	const exactly = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec"
 	switch len(set) {
@@ -248,13 +355,7 @@ func qualified(e *problems, name string, at *field.Path) {
 		e.required(at, "")
 		return
 	}
-	domain, id, ok := strings.Cut(name, "/")
-	if ok {
-		e.texts(at, domain, dnsSubdomain(domain))
-	} else {
-		id = name
-	}
-	e.texts(at, id, validation.IsCIdentifier(id))
+	domained(e, name, at)
 }
 
 func attribute(e *problems, a *resourcev1.DeviceAttribute, at *field.Path) {

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -27,9 +28,18 @@ func runtimeClass(e *problems, c *nodev1.RuntimeClass) {
 		for i := range s.Tolerations {
 			for j := range s.Tolerations[:i] {
 				if equality.Semantic.DeepEqual(s.Tolerations[i], s.Tolerations[j]) {
-					e.add(field.Duplicate(at.Child("tolerations").Index(i), s.Tolerations[i]))
+					e.add(field.Duplicate(at.Child("tolerations").Index(i), tolerationShown(s.Tolerations[i])))
 				}
 			}
 		}
 	}
+}
+
+// tolerationShown is a toleration as upstream shows it: with all fields, under their names in Go.
+type tolerationShown struct {
+	Key               string
+	Operator          corev1.TolerationOperator
+	Value             string
+	Effect            corev1.TaintEffect
+	TolerationSeconds *int64
 }

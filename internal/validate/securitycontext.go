@@ -2,8 +2,10 @@ package validate
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -144,8 +146,57 @@ func windowsOptions(e *problems, o *corev1.WindowsSecurityContextOptions, at *fi
 			e.invalid(at.Child("gmsaCredentialSpec"), *s, "gmsaCredentialSpec size must be under 64 KiB")
 		}
 	}
-	if u := o.RunAsUserName; u != nil && *u == "" {
-		e.invalid(at.Child("runAsUserName"), *u, "runAsUserName cannot be an empty string")
+	if u := o.RunAsUserName; u != nil {
+		windowsUser(e, *u, at.Child("runAsUserName"))
+	}
+}
+
+// What names of Windows' domains and users are made of.
+var (
+	netBIOS    = regexp.MustCompile(`^[^\\/:*?"<>|.][^\\/:*?"<>|]{0,14}$`) // never changed
+	domainName = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$`)
+)
+
+const (
+	longestUser   = 104
+	longestDomain = 256
+)
+
+// windowsUser judges who runs a process of Windows: a user, perhaps of a domain.
+func windowsUser(e *problems, name string, at *field.Path) {
+	switch {
+	case name == "":
+		e.invalid(at, name, "runAsUserName cannot be an empty string")
+		return
+	case strings.ContainsFunc(name, unicode.IsControl):
+		e.invalid(at, name, "runAsUserName cannot contain control characters")
+		return
+	case strings.Count(name, `\`) > 1:
+		e.invalid(at, name, "runAsUserName cannot contain more than one backslash")
+		return
+	}
+	domain, user, ok := strings.Cut(name, `\`)
+	if !ok {
+		user = name
+	} else {
+		if len(domain) >= longestDomain {
+			e.invalid(at, name, fmt.Sprintf("runAsUserName's Domain length must be under %d characters", longestDomain))
+		}
+		if !netBIOS.MatchString(domain) && (len(domain) >= longestDomain || !domainName.MatchString(domain)) {
+			e.invalid(at, name, "runAsUserName's Domain doesn't match the NetBios nor the DNS format")
+		}
+	}
+	switch {
+	case user == "":
+		e.invalid(at, name, "runAsUserName's User cannot be empty")
+	case len(user) > longestUser:
+		e.invalid(at, name, fmt.Sprintf("runAsUserName's User length must not be longer than %d characters", longestUser))
+	}
+	if user != "" && strings.Trim(user, ". ") == "" {
+		e.invalid(at, name, "runAsUserName's User cannot contain only periods or spaces")
+	}
+	if strings.ContainsAny(user, `"/\:;|=,+*?<>@[]`) {
+		e.invalid(at, name, `runAsUserName's User cannot contain the following characters: "/\:;|=,+*?<>@[]`)
 	}
 }
 

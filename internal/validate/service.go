@@ -46,7 +46,7 @@ func service(e *problems, svc *corev1.Service) {
 	case corev1.ServiceTypeExternalName:
 		externalName(e, s)
 	}
-	servicePorts(e, s, headless)
+	servicePorts(e, s)
 	if s.Selector != nil {
 		e.all(metavalidation.ValidateLabels(s.Selector, specPath.Child("selector")))
 	}
@@ -79,7 +79,7 @@ func externalName(e *problems, s *corev1.ServiceSpec) {
 	}
 }
 
-func servicePorts(e *problems, s *corev1.ServiceSpec, headless bool) {
+func servicePorts(e *problems, s *corev1.ServiceSpec) {
 	at := specPath.Child("ports")
 	for i := range s.Ports {
 		p, at := &s.Ports[i], at.Index(i)
@@ -93,10 +93,7 @@ func servicePorts(e *problems, s *corev1.ServiceSpec, headless bool) {
 		}
 		portNumber(e, at, "port", p.Port)
 		givenOneOf(e, at, "protocol", p.Protocol, protocols...)
-		// Defaulted where it is left out, except where no port is meant.
-		if !headless || p.TargetPort != (intstr.IntOrString{}) {
-			port(e, p.TargetPort, at.Child("targetPort"))
-		}
+		port(e, p.TargetPort, at.Child("targetPort"))
 		if a := p.AppProtocol; a != nil {
 			e.check(at, "appProtocol", *a, validation.IsQualifiedName)
 		}
@@ -119,9 +116,19 @@ func servicePorts(e *problems, s *corev1.ServiceSpec, headless bool) {
 	for i := range s.Ports {
 		p := &s.Ports[i]
 		if slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool { return o.Port == p.Port && o.Protocol == p.Protocol }) {
-			e.add(field.Duplicate(at.Index(i), corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+			e.add(field.Duplicate(at.Index(i), servicePortShown{Protocol: p.Protocol, Port: p.Port}))
 		}
 	}
+}
+
+// servicePortShown is a port as upstream shows it: with all fields, under their names in Go.
+type servicePortShown struct {
+	Name        string
+	Protocol    corev1.Protocol
+	AppProtocol *string
+	Port        int32
+	TargetPort  intstr.IntOrString
+	NodePort    int32
 }
 
 // longestStick is how many seconds a client may stay with an endpoint: a day.
@@ -171,9 +178,10 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 		corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)
 	for i, f := range s.IPFamilies {
 		at := specPath.Child("ipFamilies").Index(i)
-		if f != corev1.IPv4Protocol && f != corev1.IPv6Protocol {
+		if !isFamily(f) {
 			e.add(field.NotSupported(at, f, []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}))
-		} else if slices.Contains(s.IPFamilies[:i], f) {
+		}
+		if slices.Contains(s.IPFamilies[:i], f) {
 			e.add(field.Duplicate(at, f))
 		}
 	}
@@ -194,7 +202,7 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 		if f == "" {
 			continue
 		}
-		if i < len(s.IPFamilies) && f != s.IPFamilies[i] {
+		if i < len(s.IPFamilies) && f != s.IPFamilies[i] && isFamily(s.IPFamilies[i]) {
 			e.invalid(at, ip, fmt.Sprintf("expected an %v value as indicated by `ipFamilies[%v]`", s.IPFamilies[i], i))
 		}
 		families = append(families, f)
@@ -202,6 +210,16 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 	if len(families) == 2 && families[0] == families[1] {
 		e.invalid(at, s.ClusterIPs, "may specify no more than one IP for each IP family")
 	}
+}
+
+func isFamily(f corev1.IPFamily) bool { return f == corev1.IPv4Protocol || f == corev1.IPv6Protocol }
+
+// ServiceAddresses judges what a Service's addresses are given by. Who gives
+// them asks first, and nothing else is said of a Service that they are wrong of.
+func ServiceAddresses(svc *corev1.Service) field.ErrorList {
+	var e problems
+	clusterIPs(&e, &svc.Spec)
+	return e.list
 }
 
 // family returns that of an address, or "" if it is none.
@@ -219,12 +237,12 @@ func family(ip string) corev1.IPFamily {
 func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 	const only = "may only be used when `type` is 'LoadBalancer'"
 	is := s.Type == corev1.ServiceTypeLoadBalancer
+	ranges := specPath.Child("LoadBalancerSourceRanges")
 	if len(s.LoadBalancerSourceRanges) > 0 && !is {
-		e.forbidden(specPath.Child("LoadBalancerSourceRanges"), only)
-	} else {
-		for i, r := range s.LoadBalancerSourceRanges {
-			e.all(validation.IsValidCIDRForLegacyField(specPath.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(r), false, nil))
-		}
+		e.forbidden(ranges, only)
+	}
+	for i, r := range s.LoadBalancerSourceRanges {
+		e.all(validation.IsValidCIDRForLegacyField(ranges.Index(i), strings.TrimSpace(r), false, nil))
 	}
 	if is && s.AllocateLoadBalancerNodePorts == nil {
 		e.required(specPath.Child("allocateLoadBalancerNodePorts"), "")
@@ -252,9 +270,6 @@ func trafficPolicies(e *problems, s *corev1.ServiceSpec) {
 			corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal)
 	}
 	if n := s.HealthCheckNodePort; n != 0 {
-		if n < 0 {
-			e.invalid(specPath.Child("healthCheckNodePort"), n, apivalidation.IsNegativeErrorMsg)
-		}
 		if s.Type != corev1.ServiceTypeLoadBalancer || s.ExternalTrafficPolicy != corev1.ServiceExternalTrafficPolicyLocal {
 			e.invalid(specPath.Child("healthCheckNodePort"), n, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'")
 		}
@@ -352,6 +367,9 @@ func serviceWarnings(s, old *corev1.Service) []string {
 	}
 	if len(s.Spec.ExternalIPs) > 0 && s.Spec.Type == corev1.ServiceTypeExternalName {
 		out = append(out, fmt.Sprintf("spec.externalIPs is ignored when spec.type is %q", s.Spec.Type))
+	}
+	if used := s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != corev1.ClusterIPNone; used && len(s.Spec.ExternalIPs) > 0 && (old == nil || !slices.Equal(s.Spec.ExternalIPs, old.Spec.ExternalIPs)) {
+		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ExternalName != "" {
 		out = append(out, fmt.Sprintf("spec.externalName is ignored when spec.type is not %q", corev1.ServiceTypeExternalName))

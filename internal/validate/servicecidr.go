@@ -41,7 +41,7 @@ func cidrs(e *problems, all []string, at *field.Path) {
 		return
 	case len(all) > 2:
 		e.invalid(at, all, "may only hold up to 2 values")
-	case len(all) == 2 && strings.Contains(all[0], ":") == strings.Contains(all[1], ":"):
+	case len(all) == 2 && len(validation.IsValidCIDR(nil, all[0]))+len(validation.IsValidCIDR(nil, all[1])) == 0 && strings.Contains(all[0], ":") == strings.Contains(all[1], ":"):
 		e.invalid(at, all, "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64")
 	}
 	for i, c := range all {

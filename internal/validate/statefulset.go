@@ -34,6 +34,17 @@ var statefulSetRules = &rules{ // never changed
 }
 
 func statefulSet(e *problems, t *appsv1.StatefulSet) {
+	statefulSetSpec(e, t)
+	for i := range t.Spec.VolumeClaimTemplates {
+		claimSpec(e, &t.Spec.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))
+	}
+	if n := t.Spec.ServiceName; n != "" {
+		e.check(specPath, "serviceName", n, validation.IsDNS1123Label)
+	}
+}
+
+// statefulSetSpec judges what may be changed later.
+func statefulSetSpec(e *problems, t *appsv1.StatefulSet) {
 	s := &t.Spec
 	switch s.PodManagementPolicy {
 	case "":
@@ -55,14 +66,15 @@ func statefulSet(e *problems, t *appsv1.StatefulSet) {
 		e.notNegative(specPath.Child("ordinals"), "start", int64(s.Ordinals.Start))
 	}
 	workloadSelector(e, s.Selector, &s.Template, "empty selector is invalid for statefulset", new(string))
-	for i := range s.VolumeClaimTemplates {
-		claimSpec(e, &s.VolumeClaimTemplates[i].Spec, specPath.Child("volumeClaimTemplates").Index(i).Child("spec"))
-	}
-	podTemplate(e, withClaims(&s.Template, s.VolumeClaimTemplates), specPath.Child("template"))
+	podTemplate(e, asNamed(withClaims(&s.Template, s.VolumeClaimTemplates)), specPath.Child("template"))
 	neverEnds(e, &s.Template, "StatefulSet")
-	if s.ServiceName != "" {
-		e.check(specPath, "serviceName", s.ServiceName, validation.IsDNS1123Label)
-	}
+}
+
+// asNamed returns the template as its pods get it: with names that are the set's to give.
+func asNamed(t *corev1.PodTemplateSpec) *corev1.PodTemplateSpec {
+	named := *t
+	named.Spec.Hostname, named.Spec.Subdomain = "", ""
+	return &named
 }
 
 // withClaims returns the template as its pods get it: with a volume for each of
@@ -117,7 +129,7 @@ func statefulSetStrategy(e *problems, s *appsv1.StatefulSetUpdateStrategy) {
 }
 
 func statefulSetUpdate(e *problems, t, old *appsv1.StatefulSet) {
-	statefulSet(e, t)
+	statefulSetSpec(e, t)
 	left := t.Spec // what may change is made as it was
 	was := &old.Spec
 	left.Replicas, left.Template, left.UpdateStrategy, left.MinReadySeconds = was.Replicas, was.Template, was.UpdateStrategy, was.MinReadySeconds

@@ -63,7 +63,7 @@ func topologies(e *problems, terms []corev1.TopologySelectorTerm) {
 			}
 		}
 		same := func(o map[string][]string) bool { return maps.EqualFunc(o, keys, slices.Equal) }
-		if slices.ContainsFunc(before, same) {
+		if len(keys) == 0 || slices.ContainsFunc(before, same) {
 			e.add(field.Duplicate(field.NewPath("allowedTopologies").Index(i).Child("matchLabelExpressions"), ""))
 		}
 		before = append(before, keys)

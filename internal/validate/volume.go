@@ -18,7 +18,7 @@ func volumes(e *problems, list []corev1.Volume, at *field.Path) []corev1.Volume 
 		v, at, before := &list[i], at.Index(i), len(e.list)
 		volumeSource(e, &v.VolumeSource, v.Name, at)
 		e.checked(at, "name", v.Name, dnsLabel)
-		if slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
+		if v.Name != "" && slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
 			e.add(field.Duplicate(at.Child("name"), v.Name))
 		}
 		if slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
@@ -88,8 +88,13 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 		e.given(at.Child("glusterfs"), "endpoints", s.Glusterfs.EndpointsName)
 		e.given(at.Child("glusterfs"), "path", s.Glusterfs.Path)
 	}
-	if first("flocker", s.Flocker != nil) && s.Flocker.DatasetName == "" && s.Flocker.DatasetUUID == "" {
-		e.required(at.Child("flocker"), "one of datasetName and datasetUUID is required")
+	if first("flocker", s.Flocker != nil) {
+		if s.Flocker.DatasetName == "" && s.Flocker.DatasetUUID == "" {
+			e.required(at.Child("flocker"), "one of datasetName and datasetUUID is required")
+		}
+		if strings.Contains(s.Flocker.DatasetName, "/") {
+			e.invalid(at.Child("flocker", "datasetName"), s.Flocker.DatasetName, "must not contain '/'")
+		}
 	}
 	if first("persistentVolumeClaim", s.PersistentVolumeClaim != nil) {
 		e.given(at.Child("persistentVolumeClaim"), "claimName", s.PersistentVolumeClaim.ClaimName)
@@ -102,6 +107,9 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 	}
 	if first("cinder", s.Cinder != nil) {
 		e.given(at.Child("cinder"), "volumeID", s.Cinder.VolumeID)
+		if r := s.Cinder.SecretRef; r != nil {
+			e.given(at.Child("cinder", "secretRef"), "name", r.Name)
+		}
 	}
 	if first("cephFS", s.CephFS != nil) && len(s.CephFS.Monitors) == 0 {
 		e.required(at.Child("cephfs", "monitors"), "")
@@ -143,7 +151,14 @@ func volumeSource(e *problems, s *corev1.VolumeSource, volume string, at *field.
 		azureDisk(e, s.AzureDisk, at.Child("azureDisk"))
 	}
 	if first("storageos", s.StorageOS != nil) {
-		e.checked(at.Child("storageos"), "volumeName", s.StorageOS.VolumeName, dnsLabel)
+		at := at.Child("storageos")
+		e.checked(at, "volumeName", s.StorageOS.VolumeName, dnsLabel)
+		if n := s.StorageOS.VolumeNamespace; n != "" {
+			e.check(at, "volumeNamespace", n, dnsLabel)
+		}
+		if r := s.StorageOS.SecretRef; r != nil {
+			e.given(at.Child("secretRef"), "name", r.Name)
+		}
 	}
 	if first("projected", s.Projected != nil) {
 		projected(e, s.Projected, at.Child("projected"))

@@ -1,7 +1,10 @@
 package validate
 
 import (
+	"math"
+
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -53,7 +56,9 @@ func volumeError(e *problems, v *storagev1.VolumeError, at *field.Path) {
 		e.add(field.TooLong(at.Child("message"), "", longestVolumeError))
 	}
 	if v.ErrorCode != nil {
-		e.notNegative(at, "errorCode", int64(*v.ErrorCode))
+		if *v.ErrorCode < 0 {
+			e.invalid(at.Child("errorCode"), *v.ErrorCode, validation.InclusiveRangeError(0, math.MaxInt32))
+		}
 	}
 }
 

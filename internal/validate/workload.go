@@ -100,7 +100,7 @@ func isZero(v *intstr.IntOrString) bool {
 	if n, ok := percent(v); ok {
 		return n == 0
 	}
-	return v == nil || v.Type == intstr.Int && v.IntVal == 0
+	return v == nil || v.IntVal == 0 // which a text is, too
 }
 
 // replicaCounts judges a status that counts pods.

@@ -65,9 +65,6 @@ func podStatus(o, was runtime.Object) {
 	} else if n.PodIP == "" && len(n.PodIPs) > 0 {
 		n.PodIP = n.PodIPs[0].IP
 	}
-	if n := &p.Status; n.HostIP == "" && len(n.HostIPs) > 0 {
-		n.HostIP = n.HostIPs[0].IP
-	}
 }
 
 // podResize lets only containers' resources and resize policies change.

@@ -1,6 +1,8 @@
 package strategy
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -12,12 +14,43 @@ func service() *Strategy {
 		func(v *corev1.Service) *corev1.ServiceStatus { return &v.Status },
 		false, nil)
 	s.CreateOnUpdate = true
-	update := s.Update
+	create, update := s.Create, s.Update
+	s.Create = func(o runtime.Object) {
+		create(o)
+		normalize(&o.(*corev1.Service).Spec, nil)
+		dropUnused(&o.(*corev1.Service).Spec)
+	}
 	s.Update = func(o, was runtime.Object) {
 		update(o, was)
+		normalize(&o.(*corev1.Service).Spec, &was.(*corev1.Service).Spec)
 		patchService(o.(*corev1.Service), was.(*corev1.Service))
+		dropUnused(&o.(*corev1.Service).Spec)
 	}
 	return s
+}
+
+// normalize makes the list of addresses what the first says, where only that is
+// stated or has been changed.
+func normalize(s *corev1.ServiceSpec, old *corev1.ServiceSpec) {
+	switch {
+	case old == nil:
+		if s.ClusterIP != "" && len(s.ClusterIPs) == 0 {
+			s.ClusterIPs = []string{s.ClusterIP}
+		}
+	case s.ClusterIP != old.ClusterIP && slices.Equal(s.ClusterIPs, old.ClusterIPs):
+		s.ClusterIPs = nil
+		if s.ClusterIP != "" {
+			s.ClusterIPs = []string{s.ClusterIP}
+		}
+	}
+}
+
+// dropUnused takes from an alias what only addresses have.
+func dropUnused(s *corev1.ServiceSpec) {
+	if p := s.InternalTrafficPolicy; s.Type == corev1.ServiceTypeExternalName && p != nil &&
+		(*p == corev1.ServiceInternalTrafficPolicyCluster || *p == corev1.ServiceInternalTrafficPolicyLocal) { // others are refused
+		s.InternalTrafficPolicy = nil
+	}
 }
 
 // patchService carries over what was allocated and the user did not state, and

@@ -37,6 +37,8 @@ type Strategy struct {
 	ReturnDeleted bool
 	// OrphanDependents is the propagation policy when the client states none.
 	OrphanDependents bool
+	// Orphaned is what is said then.
+	Orphaned string
 	// TTL after which an object that is not written again is deleted; zero is never.
 	TTL func(obj runtime.Object) time.Duration
 

@@ -118,6 +118,8 @@ func batch() map[string]*Strategy {
 			func(j *batchv1.Job) *batchv1.JobSpec { return &j.Spec },
 			func(j *batchv1.Job) *batchv1.JobStatus { return &j.Status },
 			true, nil), func(s *Strategy) {
+			s.OrphanDependents = true
+			s.Orphaned = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning"
 			create := s.Create
 			s.Create = func(o runtime.Object) {
 				create(o)
