@@ -114,9 +114,10 @@ type Store interface {
 	// revision, in the order of revisions, each exactly once, from one
 	// goroutine at a time, and blocks until ctx ends (nil) or the events can
 	// no longer be had (ErrCompacted, ErrClosed, ErrFuture). A batch holds whole
-	// revisions. started, if not nil, is called once before the first event.
-	// Where the backend can, sink has returned before Apply returns for the
-	// same write, so sink must be quick and must not call the store.
+	// revisions. started, if not nil, is called once, when what was missed
+	// until now has been told. Where the backend can, from then on sink has
+	// returned before Apply returns for the same write, so sink must be quick
+	// and must not call the store.
 	Watch(ctx context.Context, prefix string, after int64, started func(), sink func([]Event)) error
 
 	// Revision returns the newest revision that was acknowledged.

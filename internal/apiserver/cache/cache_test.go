@@ -73,8 +73,7 @@ func (f *fixture) open(table *scheme.Table, clk clock.Clock, log *slog.Logger) {
 	}
 }
 
-// write creates, updates (state is what the pod says) or deletes (nil), and
-// returns once the cache knows.
+// write creates, updates (state is what the pod says) or deletes (nil).
 func (f *fixture) write(p *corev1.Pod, name string, expect int64, handOn bool) int64 {
 	f.t.Helper()
 	w := store.Write{Key: f.pods.Key("ns", name), Expect: expect}
@@ -90,9 +89,6 @@ func (f *fixture) write(p *corev1.Pod, name string, expect int64, handOn bool) i
 		}
 	}
 	rev, err := f.store.Apply(context.Background(), w)
-	if err == nil { // a store tells of its first writes while it catches up
-		err = f.cache.WaitFor(context.Background(), rev)
-	}
 	if err != nil {
 		f.t.Error(err)
 	}

@@ -1,7 +1,10 @@
 package pebble
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,5 +46,55 @@ func TestSuite(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestToldBeforeAcknowledged: once a watch has started, whoever is told that a
+// write is done finds the watch told of it, however much it had missed.
+func TestToldBeforeAcknowledged(t *testing.T) {
+	for range 100 {
+		s := mustOpen(t, Config{Memory: true})
+		ctx, cancel := context.WithCancel(t.Context())
+		write := func(key string) {
+			if _, err := s.Apply(ctx, store.Write{Key: key, Value: []byte("x")}); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+		}
+		var beside sync.WaitGroup
+		for i := range 4 {
+			beside.Go(func() {
+				for j := 0; ctx.Err() == nil; j++ {
+					write(fmt.Sprintf("/beside/%d/%d", i, j))
+				}
+			})
+		}
+		write("/before")
+		var mu sync.Mutex
+		seen := map[string]bool{}
+		started, ended := make(chan struct{}), make(chan error, 1)
+		go func() {
+			ended <- s.Watch(ctx, "/", 1, func() { close(started) }, func(events []store.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, e := range events {
+					seen[e.Key] = true
+				}
+			})
+		}()
+		<-started
+		write("/after")
+		mu.Lock()
+		if !seen["/after"] {
+			t.Error("a write was acknowledged before the watch was told")
+		}
+		mu.Unlock()
+		cancel()
+		beside.Wait()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

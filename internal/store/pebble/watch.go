@@ -93,15 +93,15 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64, started f
 	if err := s.checkWatch(after); err != nil {
 		return err
 	}
-	if started != nil {
-		started()
-	}
 	w := &watch{prefix: prefix, sink: sink, failed: make(chan error, 1)}
 	if err := s.joinWatches(ctx, w, after); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
+	}
+	if started != nil {
+		started()
 	}
 	select {
 	case <-ctx.Done():
