@@ -46,6 +46,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -197,6 +198,9 @@ type kind struct {
 	// stamp states who wrote an object, and when, where that is part of it; old
 	// is nil for a new object.
 	stamp func(obj, old runtime.Object, u user.Info, now metav1.Time)
+	// allowed, if set, says what a new object's namespace does not allow it,
+	// before all else that may be wrong with it.
+	allowed func(obj runtime.Object, namespace metav1.Object) field.ErrorList
 	// release gives it back when the object is gone.
 	release func(last runtime.Object)
 }
@@ -282,6 +286,11 @@ func New(c Config) (*Server, error) {
 	}
 	if k := s.byName[schema.GroupResource{Resource: "persistentvolumes"}]; k != nil {
 		k.stamp = stampVolume
+	}
+	for _, name := range []string{"resourceclaims", "resourceclaimtemplates"} {
+		if k := s.byName[schema.GroupResource{Group: resourcev1.GroupName, Resource: name}]; k != nil {
+			k.allowed = adminAccess
+		}
 	}
 	s.metrics.registry.MustRegister(s.collector(), s.cache.Collector(), s.fairness.Collector())
 	// What others count comes along with what they do.

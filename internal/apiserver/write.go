@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -153,10 +154,15 @@ func (w *write) validate(obj, old runtime.Object) error {
 		errs     field.ErrorList
 		warnings []string
 	)
+	if old == nil && w.kind.allowed != nil {
+		errs = w.kind.allowed(obj, w.cache.Object(schema.GroupResource{Resource: "namespaces"}, "", obj.(metav1.Object).GetNamespace()))
+	}
 	switch {
 	case w.Validator == nil:
 	case old == nil:
-		errs, warnings = w.Validator.Create(row, obj)
+		var more field.ErrorList
+		more, warnings = w.Validator.Create(row, obj)
+		errs = append(errs, more...)
 	case w.subresource == "" || w.subresource == "scale":
 		errs, warnings = w.Validator.Update(row, obj, old)
 	default:
