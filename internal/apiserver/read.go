@@ -106,6 +106,9 @@ func (q *request) selection(o *metav1.ListOptions) (*cache.Selection, error) {
 			which = fields.AndSelectors(which, one)
 		}
 	}
+	if q.kind.cache == nil {
+		return cache.SelectUnkept(q.kind.row, label, which), nil
+	}
 	return q.kind.cache.Select(q.scope(), label, which), nil
 }
 

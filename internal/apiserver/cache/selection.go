@@ -24,7 +24,17 @@ type Selection struct {
 // (nil is all). Requirements that name one object, one namespace or one value
 // of the indexed field make the scope that is looked at smaller.
 func (r *Resource) Select(namespace string, label labels.Selector, field fields.Selector) *Selection {
-	s := &Selection{row: r.row, namespaced: r.row.Namespaced, namespace: namespace}
+	return selectOf(r.row, r.indexed, namespace, label, field)
+}
+
+// SelectUnkept is Select for a kind whose objects are not kept, to match entries
+// that are made.
+func SelectUnkept(row *scheme.Resource, label labels.Selector, field fields.Selector) *Selection {
+	return selectOf(row, "", "", label, field)
+}
+
+func selectOf(row *scheme.Resource, indexed, namespace string, label labels.Selector, field fields.Selector) *Selection {
+	s := &Selection{row: row, namespaced: row.Namespaced, namespace: namespace}
 	s.key = namespace
 	if label != nil && !label.Empty() {
 		s.label = label
@@ -41,7 +51,7 @@ func (r *Resource) Select(namespace string, label labels.Selector, field fields.
 			s.name = q.Value
 		case exact && q.Field == "metadata.namespace" && s.namespaced && (s.namespace == "" || s.namespace == q.Value) && q.Value != "":
 			s.namespace = q.Value
-		case exact && r.indexed != "" && q.Field == r.indexed && !s.byIndex:
+		case exact && indexed != "" && q.Field == indexed && !s.byIndex:
 			s.byIndex, s.index = true, q.Value
 			s.reqs = append(s.reqs, q)
 		default:
