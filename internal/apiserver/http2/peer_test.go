@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,6 +186,31 @@ type peer struct {
 	net    net.Conn
 	server *server
 	done   chan struct{} // the server's side has ended
+}
+
+// settled returns when the server knows that no write of it is under way, and no
+// more than so many requests, both of which is a little after the client does.
+func (p *peer) settled(requests int) {
+	p.Helper()
+	busy := func() bool {
+		p.server.mu.Lock()
+		defer p.server.mu.Unlock()
+		n := 0
+		for c := range p.server.conns {
+			c.mu.Lock()
+			n += c.running
+			c.mu.Unlock()
+			if c.out.since.Load() != 0 {
+				return true
+			}
+		}
+		return n > requests
+	}
+	for end := time.Now().Add(patience); busy(); runtime.Gosched() {
+		if time.Now().After(end) {
+			p.Fatal("the server is busy yet")
+		}
+	}
 }
 
 // dial begins a connection with a server of its own.
