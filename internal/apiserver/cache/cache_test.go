@@ -236,7 +236,8 @@ func TestWatchersAgree(t *testing.T) {
 				<-done // the slowest there can be, but for those who come late
 			}
 			if crowd && n%5 == 0 { // somebody leaves while others are told
-				if err := v.follow(w, w.Progress()+int64(rnd.IntN(500)), done); err != nil {
+				// At least as many revisions as writes there will be.
+				if err := v.follow(w, min(w.Progress()+int64(rnd.IntN(500)), writers*each), done); err != nil {
 					t.Errorf("watcher %d, who leaves: %v", n, err)
 				}
 				return
