@@ -67,7 +67,7 @@ type crowd struct {
 
 	upTo   uint64            // what comes after is told with the next ring
 	rings  [ringsKept]uint64 // upTo before the last rings, the oldest first
-	alike  map[string]int    // how many have a selection, by its key
+	alike  map[string]int    // how many have a selection, by its text
 	verses map[verse]*Batch  // of what was rung for in these
 }
 
@@ -99,7 +99,7 @@ func (c *crowd) wait(now time.Time) time.Duration {
 }
 
 // join counts a watcher in.
-func (f *feed) join(sel *Selection) {
+func (f *feed) join(selection string) {
 	c := &f.crowd
 	if c.refs == 0 {
 		c.alike = map[string]int{}
@@ -108,14 +108,14 @@ func (f *feed) join(sel *Selection) {
 		}
 	}
 	c.refs++
-	c.alike[sel.key]++
+	c.alike[selection]++
 }
 
-func (f *feed) leave(sel *Selection) {
+func (f *feed) leave(selection string) {
 	c := &f.crowd
 	c.refs--
-	if c.alike[sel.key]--; c.alike[sel.key] == 0 {
-		delete(c.alike, sel.key)
+	if c.alike[selection]--; c.alike[selection] == 0 {
+		delete(c.alike, selection)
 	}
 }
 
@@ -134,22 +134,22 @@ func (f *feed) toll(now time.Time) chan struct{} {
 	return bell
 }
 
-// batch returns what a watcher at pos is told together with all others of its
-// selection, or nil if there are none.
-func (f *feed) batch(pos uint64, sel *Selection) *Batch {
+// batch returns what a watcher of the crowd is told together with all others of
+// its selection, or nil if there are none.
+func (f *feed) batch(w *Watcher) *Batch {
 	c := &f.crowd
-	alike := c.alike[sel.key]
-	if alike < 2 || pos < c.rings[0] {
+	alike := c.alike[w.selection]
+	if alike < 2 || w.pos < c.rings[0] {
 		return nil
 	}
-	v := verse{pos, sel.key}
+	v := verse{w.pos, w.selection}
 	b := c.verses[v]
 	if b == nil {
 		if c.verses == nil {
 			c.verses = map[verse]*Batch{}
 		}
-		b = &Batch{sel: sel, shared: true, left: alike}
-		b.to = f.some(pos, c.upTo, func(ev *Event) { b.events = append(b.events, ev) })
+		b = &Batch{sel: w.sel, shared: true, left: alike}
+		b.to = f.some(w.pos, c.upTo, func(ev *Event) { b.events = append(b.events, ev) })
 		c.verses[v] = b
 	}
 	if b.left--; b.left == 0 {

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"fmt"
+
 	"clipper/internal/scheme"
 
 	"k8s.io/apimachinery/pkg/fields"
@@ -17,7 +19,6 @@ type Selection struct {
 	index           string
 	label           labels.Selector     // nil selects all
 	reqs            fields.Requirements // what name and namespace do not say
-	key             string              // is another's, if it selects the same
 }
 
 // Select narrows a resource to a namespace (empty is all), labels and fields
@@ -35,15 +36,12 @@ func SelectUnkept(row *scheme.Resource, label labels.Selector, field fields.Sele
 
 func selectOf(row *scheme.Resource, indexed, namespace string, label labels.Selector, field fields.Selector) *Selection {
 	s := &Selection{row: row, namespaced: row.Namespaced, namespace: namespace}
-	s.key = namespace
 	if label != nil && !label.Empty() {
 		s.label = label
-		s.key += "\x00" + label.String()
 	}
 	if field == nil || field.Empty() {
 		return s
 	}
-	s.key += "\x00\x00" + field.String()
 	for _, q := range field.Requirements() {
 		exact := q.Operator == selection.Equals || q.Operator == selection.DoubleEquals
 		switch {
@@ -59,6 +57,15 @@ func selectOf(row *scheme.Resource, indexed, namespace string, label labels.Sele
 		}
 	}
 	return s
+}
+
+// text is another's, if that selects the same.
+func (s *Selection) text() string {
+	label := ""
+	if s.label != nil {
+		label = s.label.String()
+	}
+	return fmt.Sprintf("%q %q %q %q", s.namespace, s.name, label, s.reqs)
 }
 
 // Whole tells whether the selection asks nothing beyond a namespace: then all

@@ -28,6 +28,8 @@ type Watcher struct {
 	pos   uint64
 	epoch int
 	crowd bool
+	// selection is sel's text, of one of a crowd.
+	selection string
 
 	// backlog precedes the feed: either the state the watch started with, or
 	// the events of the window that a narrower feed does not hold.
@@ -52,6 +54,9 @@ func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*
 	}
 	present := r.cache.revision.Load()
 	w := &Watcher{r: r, sel: sel, name: sel.feed(), crowd: o.Crowd}
+	if o.Crowd {
+		w.selection = sel.text()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w.epoch, w.feed = r.epoch, r.all
@@ -89,7 +94,7 @@ func (r *Resource) Watch(ctx context.Context, sel *Selection, o WatchOptions) (*
 func (w *Watcher) join() {
 	w.feed.refs++
 	if w.crowd {
-		w.feed.join(w.sel)
+		w.feed.join(w.selection)
 	}
 }
 
@@ -98,7 +103,7 @@ func (w *Watcher) Close() {
 	w.r.mu.Lock()
 	defer w.r.mu.Unlock()
 	if w.crowd {
-		w.feed.leave(w.sel)
+		w.feed.leave(w.selection)
 	}
 	if w.feed.refs--; w.feed.refs == 0 && w.name != "" && w.r.feeds[w.name] == w.feed {
 		delete(w.r.feeds, w.name)
@@ -187,7 +192,7 @@ func (w *Watcher) taken() (*Batch, <-chan struct{}, error) {
 	}
 	b := (*Batch)(nil)
 	if w.crowd {
-		b = f.batch(w.pos, w.sel)
+		b = f.batch(w)
 	}
 	if b == nil {
 		b = &w.own
