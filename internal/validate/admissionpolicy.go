@@ -46,12 +46,12 @@ const longestAnnotation = 5 << 10
 func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdmissionPolicy) {
 	s, at := &p.Spec, field.NewPath("spec")
 	if old != nil {
-		e.stored.add(old.Spec.MatchConditions, old.Spec.Variables)
+		e.before().add(old.Spec.MatchConditions, old.Spec.Variables)
 		for _, v := range old.Spec.Validations {
-			e.stored[v.Expression], e.stored[v.MessageExpression] = true, true
+			e.before()[v.Expression], e.before()[v.MessageExpression] = true, true
 		}
 		for _, a := range old.Spec.AuditAnnotations {
-			e.stored[a.ValueExpression] = true
+			e.before()[a.ValueExpression] = true
 		}
 	}
 	paramKind(e, s.ParamKind, at.Child("paramKind"))
@@ -125,13 +125,13 @@ func judgement(x *policyExpressions, v *admissionregistrationv1.Validation, at *
 func mutatingPolicy(e *problems, p, old *admissionregistrationv1.MutatingAdmissionPolicy) {
 	s, at := &p.Spec, field.NewPath("spec")
 	if old != nil {
-		e.stored.add(old.Spec.MatchConditions, old.Spec.Variables)
+		e.before().add(old.Spec.MatchConditions, old.Spec.Variables)
 		for _, m := range old.Spec.Mutations {
 			if m.ApplyConfiguration != nil {
-				e.stored[m.ApplyConfiguration.Expression] = true
+				e.before()[m.ApplyConfiguration.Expression] = true
 			}
 			if m.JSONPatch != nil {
-				e.stored[m.JSONPatch.Expression] = true
+				e.before()[m.JSONPatch.Expression] = true
 			}
 		}
 	}

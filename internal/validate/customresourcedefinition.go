@@ -96,7 +96,7 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 			if v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
 				schemas[v.Name] = v.Schema.OpenAPIV3Schema
 				for _, x := range ruleTexts(v.Schema.OpenAPIV3Schema) {
-					e.stored[x] = true
+					e.before()[x] = true
 				}
 			}
 		}

@@ -51,6 +51,14 @@ func (e *problems) refused(at *field.Path, value any, err *cel.Error) {
 // may not.
 type storedExpressions map[string]bool
 
+// before returns the expressions that the object held, to add to.
+func (e *problems) before() storedExpressions {
+	if e.stored == nil { // most objects hold none
+		e.stored = storedExpressions{}
+	}
+	return e.stored
+}
+
 // add adds the conditions and variables that policies and webhooks have alike.
 func (s storedExpressions) add(conditions []admissionregistrationv1.MatchCondition, variables []admissionregistrationv1.Variable) {
 	for _, c := range conditions {

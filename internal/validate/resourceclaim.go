@@ -18,7 +18,7 @@ var (
 	deviceClassRules = &rules{ // never changed
 		create: rule(deviceClass),
 		update: change(func(e *problems, c, old *resourcev1.DeviceClass) {
-			e.stored.selectors(old.Spec.Selectors)
+			e.before().selectors(old.Spec.Selectors)
 			deviceClass(e, c)
 		}),
 	}
@@ -53,10 +53,10 @@ var (
 		update: change(func(e *problems, t, old *resourcev1.ResourceClaimTemplate) {
 			for _, r := range old.Spec.Spec.Devices.Requests {
 				if r.Exactly != nil {
-					e.stored.selectors(r.Exactly.Selectors)
+					e.before().selectors(r.Exactly.Selectors)
 				}
 				for _, s := range r.FirstAvailable {
-					e.stored.selectors(s.Selectors)
+					e.before().selectors(s.Selectors)
 				}
 			}
 			claimTemplate(e, t)

@@ -91,7 +91,7 @@ func mutatingWebhooks(e *problems, c *admissionregistrationv1.MutatingWebhookCon
 // changed, these are not judged again.
 func hooks(e *problems, all, old []hook) {
 	for _, w := range old {
-		e.stored.add(w.conditions, nil)
+		e.before().add(w.conditions, nil)
 	}
 	asBefore := slices.EqualFunc(all, old, func(a, b hook) bool { return slices.Equal(a.conditions, b.conditions) })
 	names, x := map[string]bool{}, newPolicyExpressions(e, nil, 0)
