@@ -16,11 +16,8 @@ const longestDriver = 63
 const shortestAllocatable = 10
 
 func csiDriverName(e *problems, name string, at *field.Path, child string) {
-	if !e.given(at, child, name) {
+	if !e.sized(at.Child(child), name, longestDriver) {
 		return
-	}
-	if len(name) > longestDriver {
-		e.add(field.TooLong(at.Child(child), "", longestDriver))
 	}
 	lower := make([]byte, len(name))
 	for i := range len(name) {

@@ -3,7 +3,6 @@ package validate
 import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 var ingressClassRules = &rules{ // never changed
@@ -17,9 +16,7 @@ var ingressClassRules = &rules{ // never changed
 const longestIngressController = 250
 
 func ingressClass(e *problems, c *networkingv1.IngressClass) {
-	if n := c.Spec.Controller; len(n) > longestIngressController {
-		e.add(field.TooLong(specPath.Child("controller"), "", longestIngressController))
-	}
+	e.notLonger(specPath.Child("controller"), c.Spec.Controller, longestIngressController)
 	e.all(validation.IsDomainPrefixedPath(specPath.Child("controller"), c.Spec.Controller))
 	p, at := c.Spec.Parameters, specPath.Child("parameters")
 	if p == nil {

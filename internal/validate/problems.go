@@ -56,6 +56,23 @@ func (e *problems) given(parent *field.Path, name, value string) bool {
 	return true
 }
 
+// notLonger checks how many bytes a text has. The error does not show it.
+func (e *problems) notLonger(at *field.Path, text string, most int) {
+	if len(text) > most {
+		e.add(field.TooLong(at, "", most))
+	}
+}
+
+// sized is notLonger of a text that must not be empty, and tells whether it is not.
+func (e *problems) sized(at *field.Path, text string, most int) bool {
+	if text == "" {
+		e.required(at, "")
+		return false
+	}
+	e.notLonger(at, text, most)
+	return true
+}
+
 // checked is given and check.
 func (e *problems) checked(parent *field.Path, name, value string, check func(string) []string) {
 	if e.given(parent, name, value) {

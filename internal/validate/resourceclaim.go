@@ -148,14 +148,9 @@ func (s storedExpressions) selectors(all []resourcev1.DeviceSelector) {
 }
 
 func driverName(e *problems, at *field.Path, name string) {
-	if name == "" {
-		e.required(at, "")
-		return
+	if e.sized(at, name, resourcev1.DriverNameMaxLength) {
+		e.texts(at, name, dnsSubdomain(name))
 	}
-	if len(name) > resourcev1.DriverNameMaxLength {
-		e.add(field.TooLong(at, "", resourcev1.DriverNameMaxLength))
-	}
-	e.texts(at, name, dnsSubdomain(name))
 }
 
 func opaque(e *problems, c *resourcev1.DeviceConfiguration, at *field.Path) {
@@ -266,9 +261,7 @@ func domained(e *problems, name string, at *field.Path) {
 		if parts[0] == "" {
 			e.required(at, "the domain must not be empty")
 		} else {
-			if len(parts[0]) > resourcev1.DeviceMaxDomainLength {
-				e.add(field.TooLong(at, "", resourcev1.DeviceMaxDomainLength))
-			}
+			e.notLonger(at, parts[0], resourcev1.DeviceMaxDomainLength)
 			e.texts(at, parts[0], dnsSubdomain(parts[0]))
 		}
 		if id = parts[1]; id == "" {
@@ -278,9 +271,7 @@ func domained(e *problems, name string, at *field.Path) {
 	default:
 		return
 	}
-	if len(id) > resourcev1.DeviceMaxIDLength {
-		e.add(field.TooLong(at, "", resourcev1.DeviceMaxIDLength))
-	}
+	e.notLonger(at, id, resourcev1.DeviceMaxIDLength)
 	e.texts(at, id, validation.IsCIdentifier(id))
 }
 
@@ -386,12 +377,8 @@ func networkData(e *problems, n *resourcev1.NetworkDeviceData, at *field.Path) {
 	if n == nil {
 		return
 	}
-	if len(n.InterfaceName) > resourcev1.NetworkDeviceDataInterfaceNameMaxLength {
-		e.add(field.TooLong(at.Child("interfaceName"), "", resourcev1.NetworkDeviceDataInterfaceNameMaxLength))
-	}
-	if len(n.HardwareAddress) > resourcev1.NetworkDeviceDataHardwareAddressMaxLength {
-		e.add(field.TooLong(at.Child("hardwareAddress"), "", resourcev1.NetworkDeviceDataHardwareAddressMaxLength))
-	}
+	e.notLonger(at.Child("interfaceName"), n.InterfaceName, resourcev1.NetworkDeviceDataInterfaceNameMaxLength)
+	e.notLonger(at.Child("hardwareAddress"), n.HardwareAddress, resourcev1.NetworkDeviceDataHardwareAddressMaxLength)
 	if len(n.IPs) > resourcev1.NetworkDeviceDataMaxIPs {
 		e.add(field.TooMany(at.Child("ips"), len(n.IPs), resourcev1.NetworkDeviceDataMaxIPs))
 	}

@@ -77,12 +77,8 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 }
 
 func poolName(e *problems, at *field.Path, name string) {
-	if name == "" {
-		e.required(at, "")
+	if !e.sized(at, name, resourcev1.PoolNameMaxLength) {
 		return
-	}
-	if len(name) > resourcev1.PoolNameMaxLength {
-		e.add(field.TooLong(at, "", resourcev1.PoolNameMaxLength))
 	}
 	for _, part := range strings.Split(name, "/") {
 		e.texts(at, part, dnsSubdomain(part))
@@ -372,15 +368,13 @@ func attribute(e *problems, a *resourcev1.DeviceAttribute, at *field.Path) {
 	default:
 		e.invalid(at, a, "exactly one value must be specified")
 	}
-	if v := a.StringValue; v != nil && len(*v) > resourcev1.DeviceAttributeMaxValueLength {
-		e.add(field.TooLong(at.Child("string"), "", resourcev1.DeviceAttributeMaxValueLength))
+	if v := a.StringValue; v != nil {
+		e.notLonger(at.Child("string"), *v, resourcev1.DeviceAttributeMaxValueLength)
 	}
 	if v := a.VersionValue; v != nil {
 		if _, err := version.ParseSemantic(*v); err != nil {
 			e.invalid(at.Child("version"), *v, "must be a string compatible with semver.org spec 2.0.0")
 		}
-		if len(*v) > resourcev1.DeviceAttributeMaxValueLength {
-			e.add(field.TooLong(at.Child("version"), "", resourcev1.DeviceAttributeMaxValueLength))
-		}
+		e.notLonger(at.Child("version"), *v, resourcev1.DeviceAttributeMaxValueLength)
 	}
 }

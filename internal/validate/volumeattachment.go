@@ -52,9 +52,7 @@ func volumeError(e *problems, v *storagev1.VolumeError, at *field.Path) {
 	if v == nil {
 		return
 	}
-	if len(v.Message) > longestVolumeError {
-		e.add(field.TooLong(at.Child("message"), "", longestVolumeError))
-	}
+	e.notLonger(at.Child("message"), v.Message, longestVolumeError)
 	if v.ErrorCode != nil {
 		if *v.ErrorCode < 0 {
 			e.invalid(at.Child("errorCode"), *v.ErrorCode, validation.InclusiveRangeError(0, math.MaxInt32))
