@@ -68,12 +68,10 @@ func (q *request) delete() error {
 	}
 	e, gone, err := w.delete(&o)
 	q.warn(w.warnings)
-	if err == nil {
-		q.orphaned(&o)
-	}
 	if err != nil {
 		return err
 	}
+	q.orphaned(&o)
 	code := http.StatusOK
 	if !gone && o.OrphanDependents != nil && !*o.OrphanDependents {
 		code = http.StatusAccepted

@@ -14,12 +14,12 @@ import (
 // path answers what is no resource.
 func (q *request) path(path string) error {
 	if h := q.mounted(path); h != nil {
+		r := q.r
 		if strings.HasPrefix(path, "/openapi/") {
 			q.handled = strings.HasPrefix(path, "/openapi/v3")
-			h.ServeHTTP(answered{q.w, q}, q.read())
-			return nil
+			r = q.read()
 		}
-		h.ServeHTTP(answered{q.w, q}, q.r)
+		h.ServeHTTP(answered{q.w, q}, r)
 		return nil
 	}
 	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
