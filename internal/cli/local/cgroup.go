@@ -209,15 +209,22 @@ func (cg *cgroups) members(path string) []int {
 	return cg.pids(path)
 }
 
-// ended tells whether a process is a zombie or gone.
+// ended tells whether a process is a zombie or gone. One whose first thread has
+// ended shows as a zombie too, but lives, and its cgroup with it, until the last
+// of its threads has.
 func ended(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return true
 	}
-	// The state follows the name, which is in parentheses and may hold some.
-	i := bytes.LastIndexByte(stat, ')')
-	return i >= 0 && i+2 < len(stat) && (stat[i+2] == 'Z' || stat[i+2] == 'X')
+	// What counts follows the name, which is in parentheses and may hold some.
+	const state, threads = 0, 17 // proc_pid_stat(5), from there
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(f) <= threads || f[state] != "Z" && f[state] != "X" {
+		return false
+	}
+	n, err := strconv.Atoi(f[threads])
+	return err == nil && n <= 1
 }
 
 // kill ends every process at and below a cgroup, and waits until they are gone.

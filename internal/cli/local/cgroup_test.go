@@ -264,3 +264,30 @@ func TestEnded(t *testing.T) {
 		t.Error("a process that was waited for still runs")
 	}
 }
+
+// TestEndedThread is none of a process: what it holds it holds on.
+func TestEndedThread(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{playHeadless + "=1"}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "headless\n" {
+		t.Fatal(line, err)
+	}
+	if ended(cmd.Process.Pid) {
+		t.Error("a process has ended with its first thread")
+	}
+	in.Close()
+	if err := cmd.Wait(); err == nil && !ended(cmd.Process.Pid) {
+		t.Error("a process that was waited for still runs")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,32 @@ import (
 // where it is and waits until its standard input ends.
 const playNode = "CLIPPER_LOCAL_PLAY_NODE"
 
+// playHeadless makes it a process whose first thread has ended: it says so, and
+// lives until its standard input ends.
+const playHeadless = "CLIPPER_LOCAL_PLAY_HEADLESS"
+
+func headless() {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() { // this is not its first thread
+		panic(unix.Exec("/proc/self/exe", []string{"headless"}, os.Environ()))
+	}
+	go func() {
+		for {
+			if stat, _ := os.ReadFile("/proc/self/stat"); strings.Contains(string(stat), ") Z ") {
+				break
+			}
+		}
+		fmt.Println("headless")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+}
+
 func TestMain(m *testing.M) {
+	if os.Getenv(playHeadless) != "" {
+		headless()
+	}
 	if os.Getenv(playNode) != "" {
 		host, _ := os.Hostname()
 		fmt.Println(host)
