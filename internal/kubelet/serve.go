@@ -22,7 +22,7 @@ func (k *Kubelet) serve(ctx context.Context) error {
 	}
 	return server.Run(ctx, server.Config{
 		Listener: k.Listener, TLS: k.ServingTLS, ClientCA: k.ClientCA, Authorize: k.Authorize,
-		Node: k, Runtime: k.Runtime, Streaming: k.Streaming, Clock: k.Clock, Logger: k.Logger,
+		NodeName: k.NodeName, Node: k, Runtime: k.Runtime, Streaming: k.Streaming, Clock: k.Clock, Logger: k.Logger,
 		Metrics: k.Metrics,
 	})
 }

@@ -12,14 +12,15 @@ import (
 
 // newMetrics returns what serves the agent's own metrics, with upstream's
 // names. They are put together from the pods when they are asked for.
-func newMetrics(n Node, others []prometheus.Collector) http.Handler {
+func newMetrics(name string, n Node, others []prometheus.Collector) http.Handler {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("kubelet_"+name, help, labels, nil)
 	}
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(measure.Process(), &collector{
+	named := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kubelet_node_name", Help: "The node's name. The count is always 1."}, []string{"node"})
+	named.WithLabelValues(name).Set(1)
+	reg.MustRegister(measure.Process(), named, &collector{
 		node:       n,
-		name:       d("node_name", "The node's name. The count is always 1.", "node"),
 		pods:       d("running_pods", "Number of pods that have a running pod sandbox"),
 		containers: d("running_containers", "Number of containers currently running", "container_state"),
 		desired:    d("desired_pods", "The number of pods the kubelet is being instructed to run. static is true if the pod is not from the apiserver.", "static"),
@@ -29,8 +30,8 @@ func newMetrics(n Node, others []prometheus.Collector) http.Handler {
 }
 
 type collector struct {
-	node                            Node
-	name, pods, containers, desired *prometheus.Desc
+	node                      Node
+	pods, containers, desired *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
@@ -39,11 +40,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, n int, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
-	running, node := 0, ""
+	running := 0
 	pods := c.node.List()
 	states := map[string]int{"created": 0, "running": 0, "exited": 0}
 	for _, p := range pods {
-		node = p.Spec.NodeName
 		if p.Status.Phase == v1.PodRunning {
 			running++
 		}
@@ -59,9 +59,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 				}
 			}
 		}
-	}
-	if node != "" {
-		gauge(c.name, 1, node)
 	}
 	gauge(c.pods, running)
 	gauge(c.desired, len(pods), "")

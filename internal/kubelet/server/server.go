@@ -66,6 +66,7 @@ type Config struct {
 	ClientCA *x509.CertPool
 	// Authorize decides on a caller; nil allows system:masters and the API server.
 	Authorize func(ctx context.Context, user string, groups []string, verb, path string) error
+	NodeName  string
 	Node      Node
 	Runtime   internalapi.RuntimeService
 	// Streaming serves the runtime's stream URLs in this process, if set.
@@ -94,7 +95,7 @@ type server struct {
 // Run serves until ctx ends.
 func Run(ctx context.Context, c Config) error {
 	s := &server{Config: c}
-	s.metrics = newMetrics(c.Node, c.Metrics)
+	s.metrics = newMetrics(c.NodeName, c.Node, c.Metrics)
 	if s.Authorize == nil {
 		s.Authorize = allow
 	}

@@ -260,7 +260,7 @@ func start(t *testing.T, inProcess bool) (base string, ca *authority) {
 		t.Fatal(err)
 	}
 	c := Config{Listener: l, TLS: &tls.Config{Certificates: []tls.Certificate{ca.leaf("system:node:n", "system:nodes")}}, ClientCA: ca.pool(),
-		Node: &fakeNode{log: log}, Runtime: &fakeRuntime{streams: ss}, Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler)}
+		NodeName: "n", Node: &fakeNode{log: log}, Runtime: &fakeRuntime{streams: ss}, Clock: clock.RealClock{}, Logger: slog.New(slog.DiscardHandler)}
 	if inProcess {
 		c.Streaming = ss
 	}
@@ -346,7 +346,7 @@ func TestLogsAndStats(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &sum); err != nil || sum.Node.NodeName != "n" || len(sum.Pods) != 1 || sum.Pods[0].PodRef.Name != "web" {
 		t.Errorf("summary: %v %s", err, body)
 	}
-	if _, body = get(t, c, base+"/metrics"); !strings.Contains(body, "\nkubelet_running_pods ") || !strings.Contains(body, "\nprocess_cpu_seconds_total ") || !strings.Contains(body, `kubelet_running_containers{container_state="running"}`) {
+	if _, body = get(t, c, base+"/metrics"); !strings.Contains(body, "\nkubelet_running_pods ") || !strings.Contains(body, `kubelet_node_name{node="n"} 1`) || !strings.Contains(body, "\nprocess_cpu_seconds_total ") || !strings.Contains(body, `kubelet_running_containers{container_state="running"}`) {
 		t.Error(body)
 	}
 	_, body = get(t, c, base+"/metrics/resource")
