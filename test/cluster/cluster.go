@@ -102,6 +102,7 @@ func Reserve(t testing.TB) *Cluster {
 		t:    t, Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"),
 	}
 	t.Cleanup(func() {
+		c.checkLogs()
 		if t.Failed() {
 			c.dumpLog()
 		}
@@ -204,16 +205,40 @@ func (c *Cluster) Client() kubernetes.Interface {
 // Node returns the name of the cluster's first node.
 func (c *Cluster) Node() string { return c.Name + "-1" }
 
-func (c *Cluster) dumpLog() {
-	logs, _ := filepath.Glob(filepath.Join("/var/lib/clipper", c.Name, "*", "clipper.log"))
-	for _, file := range logs {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			continue
+// faults are what no log may tell of, whatever a test does. A race is told of by
+// a program that `make race` built.
+var faults = []string{"WARNING: DATA RACE", "panic", "fatal error: "}
+
+// checkLogs fails the test if a node's process had a fault, also one that it
+// outlived or that the test took for a kill.
+func (c *Cluster) checkLogs() {
+	for file, data := range c.logs() {
+		for _, f := range faults {
+			if i := bytes.Index(data, []byte(f)); i >= 0 {
+				begin := bytes.LastIndexByte(data[:i], '\n') + 1
+				c.t.Errorf("%s:\n%s", file, data[begin:min(len(data), begin+8<<10)])
+			}
 		}
+	}
+}
+
+func (c *Cluster) dumpLog() {
+	for file, data := range c.logs() {
 		const most = 16 << 10
 		c.t.Logf("%s ends with:\n%s", file, data[max(0, len(data)-most):])
 	}
+}
+
+// logs returns what the nodes' processes said, by the files that hold it.
+func (c *Cluster) logs() map[string][]byte {
+	files, _ := filepath.Glob(filepath.Join("/var/lib/clipper", c.Name, "*", "clipper.log"))
+	logs := map[string][]byte{}
+	for _, file := range files {
+		if data, err := os.ReadFile(file); err == nil {
+			logs[file] = data
+		}
+	}
+	return logs
 }
 
 // KillServer sends SIGKILL to the node's own process, and leaves its
