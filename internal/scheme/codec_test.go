@@ -218,6 +218,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"yaml duplicate", "spec:\n  nodeName: a\n  nodeName: b\n",
 			"Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: yaml: unmarshal errors:\n  line 3: key \"nodeName\" already set in map", YAML},
 		{"no protobuf", `{}`, `the object provided is unrecognized (must be of type Pod): provided data does not appear to be a protobuf message, expected prefix [107 56 115 0] ({})`, Protobuf},
+		{"nothing but protobuf's prefix", "k8s\x00", `the object provided is unrecognized (must be of type Pod): empty body (6b387300)`, Protobuf},
 		{"null", `null`, ``, JSON},
 	}
 	for _, tt := range tests {

@@ -273,6 +273,9 @@ func openEnvelope(b []byte) (envelope, error) {
 	if len(b) < len(protoMagic) || string(b[:len(protoMagic)]) != protoMagic {
 		return e, fmt.Errorf("provided data does not appear to be a protobuf message, expected prefix %v", []byte(protoMagic))
 	}
+	if len(b) == len(protoMagic) {
+		return e, errors.New("empty body")
+	}
 	err := eachField(b[len(protoMagic):], func(num uint64, v []byte) error {
 		switch num {
 		case 1:
