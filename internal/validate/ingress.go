@@ -27,7 +27,7 @@ var ingressRules = &rules{ // never changed
 		for i, l := range in.Status.LoadBalancer.Ingress {
 			at := statusPath.Child("loadBalancer", "ingress").Index(i)
 			if l.IP != "" {
-				e.all(validation.IsValidIPForLegacyField(at.Child("ip"), l.IP, false, nil))
+				e.all(e.ip(at.Child("ip"), l.IP))
 			}
 			if l.Hostname != "" {
 				e.check(at, "hostname", l.Hostname, dnsSubdomain)

@@ -6,7 +6,6 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -89,14 +88,14 @@ func ipBlock(e *problems, b *networkingv1.IPBlock, at *field.Path) {
 	if !e.given(at, "cidr", b.CIDR) {
 		return
 	}
-	if errs := validation.IsValidCIDRForLegacyField(at.Child("cidr"), b.CIDR, false, nil); len(errs) > 0 {
+	if errs := e.cidr(at.Child("cidr"), b.CIDR); len(errs) > 0 {
 		e.all(errs)
 		return
 	}
 	whole, err := netip.ParsePrefix(b.CIDR)
 	for i, c := range b.Except {
 		at := at.Child("except").Index(i)
-		if errs := validation.IsValidCIDRForLegacyField(at, c, false, nil); len(errs) > 0 {
+		if errs := e.cidr(at, c); len(errs) > 0 {
 			e.all(errs)
 			continue
 		}

@@ -64,7 +64,7 @@ func podCIDRs(e *problems, n *corev1.Node) {
 		e.invalid(at.Index(0), list[0], "must match `podCIDR`")
 	}
 	for i, c := range list {
-		e.all(validation.IsValidCIDRForLegacyField(at.Index(i), c, false, nil))
+		e.all(e.cidr(at.Index(i), c))
 	}
 	if len(list) > 2 || len(list) == 2 && list[0] == list[1] {
 		e.invalid(at, list, "may specify no more than one CIDR for each IP family")

@@ -133,7 +133,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 	}
 	for i, a := range s.HostAliases {
 		alias := at.Child("hostAliases").Index(i)
-		e.all(validation.IsValidIPForLegacyField(alias.Child("ip"), a.IP, false, nil))
+		e.all(e.ip(alias.Child("ip"), a.IP))
 		for j, name := range a.Hostnames {
 			e.texts(alias.Child("hostnames").Index(j), name, dnsSubdomain(name))
 		}
@@ -371,7 +371,7 @@ func specWarnings(s *corev1.PodSpec, at *field.Path) []string {
 	}
 	for i := range s.HostAliases {
 		ip, at := s.HostAliases[i].IP, at.Child("hostAliases").Index(i).Child("ip")
-		if len(validation.IsValidIPForLegacyField(at, ip, false, nil)) == 0 {
+		if len(validation.IsValidIPForLegacyField(at, ip, true, nil)) == 0 {
 			out = append(out, validation.GetWarningsForIP(at, ip)...)
 		}
 		if slices.ContainsFunc(s.HostAliases[:i], func(o corev1.HostAlias) bool { return o.IP == ip }) {

@@ -235,7 +235,7 @@ func ended(e *problems, list, old []corev1.ContainerStatus, containers []corev1.
 func podIPs(e *problems, s *corev1.PodStatus) {
 	for i, ip := range s.PodIPs {
 		at := statusPath.Child("podIPs").Index(i)
-		e.all(validation.IsValidIPForLegacyField(at, ip.IP, false, nil))
+		e.all(e.ip(at, ip.IP))
 		if slices.ContainsFunc(s.PodIPs[:i], func(o corev1.PodIP) bool { return o.IP == ip.IP }) {
 			e.add(field.Duplicate(at, ip))
 		}
@@ -248,7 +248,7 @@ func podIPs(e *problems, s *corev1.PodStatus) {
 	}
 	for i, ip := range s.HostIPs {
 		at := statusPath.Child("hostIPs").Index(i)
-		e.all(validation.IsValidIPForLegacyField(at, ip.IP, false, nil))
+		e.all(e.ip(at, ip.IP))
 		if slices.ContainsFunc(s.HostIPs[:i], func(o corev1.HostIP) bool { return o.IP == ip.IP }) {
 			e.add(field.Duplicate(at, ip))
 		}

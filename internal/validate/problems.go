@@ -8,6 +8,7 @@ import (
 	"clipper/internal/cel"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -18,7 +19,8 @@ type problems struct {
 	// cel compiles expressions; those that the object held before are stored.
 	cel    *cel.Compiler
 	stored storedExpressions
-	work   int // what it took to compile them
+	work   int            // what it took to compile them
+	old    runtime.Object // what is replaced, or nil
 }
 
 func (e *problems) add(errs ...*field.Error) { e.list = append(e.list, errs...) }

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -197,7 +198,7 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 			}
 			return
 		}
-		e.all(validation.IsValidIPForLegacyField(at, ip, false, nil))
+		e.all(e.ip(at, ip))
 		f := family(ip)
 		if f == "" {
 			continue
@@ -216,8 +217,8 @@ func isFamily(f corev1.IPFamily) bool { return f == corev1.IPv4Protocol || f == 
 
 // ServiceAddresses judges what a Service's addresses are given by. Who gives
 // them asks first, and nothing else is said of a Service that they are wrong of.
-func ServiceAddresses(svc *corev1.Service) field.ErrorList {
-	var e problems
+func ServiceAddresses(svc *corev1.Service, old runtime.Object) field.ErrorList {
+	e := problems{old: old}
 	clusterIPs(&e, &svc.Spec)
 	return e.list
 }
@@ -242,7 +243,7 @@ func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 		e.forbidden(ranges, only)
 	}
 	for i, r := range s.LoadBalancerSourceRanges {
-		e.all(validation.IsValidCIDRForLegacyField(ranges.Index(i), strings.TrimSpace(r), false, nil))
+		e.all(e.cidr(ranges.Index(i), strings.TrimSpace(r)))
 	}
 	if is && s.AllocateLoadBalancerNodePorts == nil {
 		e.required(specPath.Child("allocateLoadBalancerNodePorts"), "")
@@ -333,7 +334,7 @@ func serviceStatus(e *problems, s *corev1.Service) {
 	for i, in := range s.Status.LoadBalancer.Ingress {
 		at := at.Index(i)
 		if in.IP != "" {
-			e.all(validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, false, nil))
+			e.all(e.ip(at.Child("ip"), in.IP))
 			if in.IPMode == nil {
 				e.required(at.Child("ipMode"), "must be specified when `ip` is set")
 			}
@@ -384,7 +385,7 @@ func serviceWarnings(s, old *corev1.Service) []string {
 // endpointIP judges an address that traffic goes to: those that mean something
 // on each node, or to each, would give what is the node's own.
 func endpointIP(e *problems, ip string, at *field.Path) {
-	if errs := validation.IsValidIPForLegacyField(at, ip, false, nil); len(errs) > 0 {
+	if errs := e.ip(at, ip); len(errs) > 0 {
 		e.all(errs)
 		return
 	}

@@ -72,8 +72,16 @@ func patchService(svc, old *corev1.Service) {
 			n.IPFamilyPolicy = o.IPFamilyPolicy
 		}
 	}
-	if wantsClusterIP(o) && !wantsClusterIP(n) && n.ClusterIP == o.ClusterIP {
-		n.ClusterIP, n.ClusterIPs, n.IPFamilies, n.IPFamilyPolicy = "", nil, nil, nil
+	if wantsClusterIP(o) && !wantsClusterIP(n) {
+		if n.ClusterIP == o.ClusterIP && slices.Equal(n.ClusterIPs, o.ClusterIPs) {
+			n.ClusterIP, n.ClusterIPs = "", nil
+		}
+		if slices.Equal(n.IPFamilies, o.IPFamilies) {
+			n.IPFamilies = nil
+		}
+		if p := n.IPFamilyPolicy; p != nil && o.IPFamilyPolicy != nil && *p == *o.IPFamilyPolicy {
+			n.IPFamilyPolicy = nil
+		}
 	}
 	if WantsNodePorts(n) && WantsNodePorts(o) {
 		keepNodePorts(n, o)
