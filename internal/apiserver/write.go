@@ -3,7 +3,9 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"clipper/internal/admission"
@@ -107,7 +109,7 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 	entries := m.GetManagedFields()
 	w.prepare(obj, old)
 	m.SetManagedFields(entries)
-	if w.kind.begin != nil && w.subresource == "" {
+	if w.kind.begin != nil && (w.subresource == "" || old == nil) {
 		done, err := w.kind.begin(obj, old, w.dryRun)
 		if err != nil {
 			return nil, err
@@ -175,7 +177,7 @@ func (w *write) validate(obj, old runtime.Object) error {
 		w.warn(warnings...) // of what is refused nobody is warned
 		return nil
 	}
-	return apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), obj.(metav1.Object).GetName(), errs)
+	return apierrors.NewInvalid(row.Stored.GroupVersionKind().GroupKind(), obj.(metav1.Object).GetName(), errs)
 }
 
 // create stores a new object, which it takes over.
@@ -347,9 +349,14 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 			return e, true, err
 		}
 		m := obj.(metav1.Object)
+		if !w.patched { // a patch's identity is refused by validation
+			if err := w.expect(m.GetUID(), "", old.Meta()); err != nil {
+				return nil, false, err
+			}
+		}
 		if v := m.GetResourceVersion(); v == "" || v == "0" { // whatever it is now
 			if w.kind.strategy.Conditional {
-				return nil, false, apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), w.name, field.ErrorList{
+				return nil, false, apierrors.NewInvalid(w.kind.row.Stored.GroupVersionKind().GroupKind(), w.name, field.ErrorList{
 					field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
 				})
 			}
@@ -375,12 +382,24 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 	}
 }
 
+// expect refuses what is written over another object than the one expected, as
+// upstream's store words it.
+func (w *write) expect(uid types.UID, version string, was metav1.Object) error {
+	err := unmet(uid, version, was)
+	if err == nil {
+		return nil
+	}
+	key := w.kind.row.Key(w.namespace, w.name)
+	if w.dryRun {
+		key = strings.TrimPrefix(key, "/registry")
+	}
+	return apierrors.NewConflict(w.kind.row.GroupResource(), w.name, fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: %w", key, err))
+}
+
 func (w *write) tryUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, error) {
 	m, was := obj.(metav1.Object), old.Meta()
 	if m.GetUID() == "" {
 		m.SetUID(was.GetUID())
-	} else if m.GetUID() != was.GetUID() && !w.patched { // a patch's is refused by validation
-		return nil, uidConflict(w.kind.row.GroupResource(), w.name, m.GetUID(), was.GetUID())
 	}
 	keepMeta(m, was)
 	if err := w.track(obj, old.Object); err != nil {
