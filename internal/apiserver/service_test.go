@@ -119,7 +119,7 @@ func TestServiceAllocation(t *testing.T) {
 		t.Errorf("%+v %v", dry, err)
 	}
 	stated := aService("dry", corev1.ServiceTypeNodePort)
-	stated.Spec.ClusterIP, stated.Spec.Ports[0].NodePort = "10.96.9.9", 30999
+	stated.Spec.ClusterIP, stated.Spec.Ports[0].NodePort = "10.96.0.9", 30999
 	if _, err := services.Create(ctx, stated.DeepCopy(), metav1.CreateOptions{DryRun: []string{"All"}}); err != nil {
 		t.Error(err)
 	}
