@@ -146,7 +146,7 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	defer a.mu.Unlock()
 	hadIPs, hadPorts := a.held(old)
 	t := taking{a: a, dry: dryRun, hadIPs: hadIPs, hadPorts: hadPorts}
-	errs = t.take(svc)
+	errs = t.take(svc, old)
 	if !dryRun {
 		a.ipCounts.add(t.ofIPs)
 		a.portCounts.add(t.ofPorts)
@@ -154,7 +154,7 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	if len(errs) > 0 || t.err != nil {
 		a.free(t.ips, t.ports)
 		if t.err != nil {
-			return nil, apierrors.NewInternalError(t.err)
+			return nil, t.err
 		}
 		return nil, apierrors.NewInvalid(svc.GroupVersionKind().GroupKind(), svc.Name, errs)
 	}
@@ -289,21 +289,26 @@ type taking struct {
 	ofIPs, ofPorts allocations
 }
 
-func (t *taking) take(svc *corev1.Service) field.ErrorList {
+func (t *taking) take(svc, old *corev1.Service) field.ErrorList {
 	s := &svc.Spec
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
-	if s.Type != corev1.ServiceTypeExternalName && s.ClusterIP != corev1.ClusterIPNone {
+	// An address is taken once; that another is stated later is for validation to refuse.
+	if s.Type != corev1.ServiceTypeExternalName && s.ClusterIP != corev1.ClusterIPNone && (old == nil || len(old.Spec.ClusterIPs) == 0) {
 		errs = append(errs, t.takeIP(s, spec)...)
 	}
-	if strategy.WantsNodePorts(s) {
-		errs = append(errs, t.takePorts(s, spec.Child("ports"))...)
+	switch ports := spec.Child("ports"); {
+	case !strategy.WantsNodePorts(s):
+	case old == nil:
+		errs = append(errs, t.takePorts(s, ports)...)
+	default:
+		errs = append(errs, t.changePorts(s, ports)...)
 	}
 	if strategy.WantsHealthCheckPort(s) && t.err == nil {
 		if n := s.HealthCheckNodePort; n == 0 {
 			s.HealthCheckNodePort = t.anyPort()
 		} else if refused := t.port(n); refused != "" {
-			t.err = fmt.Errorf("failed to allocate requested HealthCheck NodePort %d: %s", n, refused)
+			t.err = apierrors.NewInternalError(fmt.Errorf("failed to allocate requested HealthCheck NodePort %d: %s", n, refused))
 		}
 	}
 	return errs
@@ -313,7 +318,7 @@ func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList
 	if s.ClusterIP == "" {
 		ip, ok := t.anyIP()
 		if t.ofIPs.dynamic.count(ok); !ok {
-			t.err = errors.New("failed to allocate a serviceIP: range is full")
+			t.err = apierrors.NewInternalError(errors.New("failed to allocate a serviceIP: range is full"))
 			return nil
 		}
 		s.ClusterIP = ip.String()
@@ -359,36 +364,53 @@ func (t *taking) ip(ip string) (refused string) {
 	return ""
 }
 
-// takePorts takes the ports that are stated before it chooses others.
-func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) (errs field.ErrorList) {
-	for i := range s.Ports {
-		p := &s.Ports[i]
-		// One port of two protocols may have one node port.
-		shared := slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool {
-			return o.NodePort == p.NodePort && o.Port == p.Port && o.Protocol != p.Protocol
-		})
-		if p.NodePort != 0 && !shared {
-			if refused := t.port(p.NodePort); refused != "" {
-				errs = append(errs, field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused))
-			}
+// takePorts takes the ports that are stated before it chooses others. A port of
+// several protocols may have one node port, and has one if it may be chosen.
+func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) field.ErrorList {
+	of := map[int32]int32{} // the node port of a port
+	for i, p := range s.Ports {
+		if p.NodePort == 0 || slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool { return o.NodePort == p.NodePort && o.Port == p.Port }) {
+			continue
 		}
-	}
-	if len(errs) > 0 {
-		return errs
+		if refused := t.port(p.NodePort); refused != "" {
+			return field.ErrorList{field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused)}
+		}
+		if of[p.Port] == 0 {
+			of[p.Port] = p.NodePort
+		}
 	}
 	for i := range s.Ports {
 		p := &s.Ports[i]
 		if p.NodePort != 0 {
 			continue
 		}
-		// The same port of another protocol has the same node port.
-		for j := range s.Ports {
-			if o := &s.Ports[j]; o.Port == p.Port && o.NodePort != 0 && o.Protocol != p.Protocol {
-				p.NodePort = o.NodePort
-			}
+		if of[p.Port] == 0 {
+			of[p.Port] = t.anyPort()
 		}
+		p.NodePort = of[p.Port]
+	}
+	return nil
+}
+
+// changePorts is takePorts of a Service that is there: whatever shares a node
+// port does so on purpose, and nothing else does.
+func (t *taking) changePorts(s *corev1.ServiceSpec, at *field.Path) field.ErrorList {
+	for i := range s.Ports {
+		p := &s.Ports[i]
 		if p.NodePort == 0 {
 			p.NodePort = t.anyPort()
+			continue
+		}
+		before := s.Ports[:i]
+		if slices.ContainsFunc(before, func(o corev1.ServicePort) bool { return o.NodePort == p.NodePort && o.Protocol == p.Protocol }) {
+			t.err = fmt.Errorf("duplicate nodePort: {%s %d}", p.Protocol, p.NodePort)
+			return nil
+		}
+		if slices.ContainsFunc(before, func(o corev1.ServicePort) bool { return o.NodePort == p.NodePort }) {
+			continue
+		}
+		if refused := t.port(p.NodePort); refused != "" {
+			return field.ErrorList{field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused)}
 		}
 	}
 	return nil
@@ -434,7 +456,7 @@ func (t *taking) anyPort() int32 {
 	}
 	n, ok := t.a.ports.Any()
 	if t.ofPorts.dynamic.count(ok); !ok {
-		t.err = errors.New("failed to allocate a nodePort: range is full")
+		t.err = apierrors.NewInternalError(errors.New("failed to allocate a nodePort: range is full"))
 		return 0
 	}
 	t.ports = append(t.ports, n)

@@ -125,6 +125,9 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 		}
 	}
 	w.warn(a.Warnings()...)
+	if f := w.kind.strategy.Judged; f != nil {
+		f(obj)
+	}
 	w.kind.row.Stored.Settle(obj)
 	return finish, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 // ip judges an address of a field in which old forms were allowed once: what
@@ -25,6 +26,20 @@ func (e *problems) strictly(check func(at *field.Path, value string, strict bool
 		return check(at, value, false, nil)
 	}
 	return errs
+}
+
+// warnIP warns of an address in another form than the one it should have.
+func (e *problems) warnIP(at *field.Path, value string) {
+	if netutils.ParseIPSloppy(value) != nil {
+		e.warnings = append(e.warnings, validation.GetWarningsForIP(at, value)...)
+	}
+}
+
+// warnCIDR does the same for a network.
+func (e *problems) warnCIDR(at *field.Path, value string) {
+	if _, _, err := netutils.ParseCIDRSloppy(value); err == nil {
+		e.warnings = append(e.warnings, validation.GetWarningsForCIDR(at, value)...)
+	}
 }
 
 // held tells whether a text was in what is replaced.

@@ -45,7 +45,7 @@ func endpointAddresses(e *problems, list []corev1.EndpointAddress, at *field.Pat
 			e.check(at, "nodeName", *a.NodeName, dnsSubdomain)
 		}
 		endpointIP(e, a.IP, at.Child("ip"))
-		if len(e.ip(at, a.IP)) > 0 {
+		if len(validation.IsValidIPForLegacyField(at, a.IP, false, nil)) > 0 {
 			e.invalid(at.Child("ip"), a.IP, "must be a valid IP address") // told in both ways here
 		}
 	}

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -21,6 +22,8 @@ type problems struct {
 	stored storedExpressions
 	work   int            // what it took to compile them
 	old    runtime.Object // what is replaced, or nil
+	// warnings are what was found besides, of what is allowed.
+	warnings []string
 }
 
 func (e *problems) add(errs ...*field.Error) { e.list = append(e.list, errs...) }
@@ -121,6 +124,18 @@ func (e *problems) immutable(parent *field.Path, name string, value any, equal b
 }
 
 func dnsSubdomain(name string) []string { return validation.IsDNS1123Subdomain(name) }
+
+// longName is what is wrong with the name of a kind whose names are judged by
+// its schema, which counts bytes.
+func longName(name string, prefix bool) []string {
+	texts := apivalidation.NameIsDNSSubdomain(name, prefix)
+	for i, text := range texts {
+		if text == validation.MaxLenError(validation.DNS1123SubdomainMaxLength) {
+			texts[i] = fmt.Sprintf("must be no more than %d bytes", validation.DNS1123SubdomainMaxLength)
+		}
+	}
+	return texts
+}
 
 func dnsLabel(name string) []string { return validation.IsDNS1123Label(name) }
 

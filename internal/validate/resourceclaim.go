@@ -16,6 +16,7 @@ import (
 
 var (
 	deviceClassRules = &rules{ // never changed
+		name:   longName,
 		create: rule(deviceClass),
 		update: change(func(e *problems, c, old *resourcev1.DeviceClass) {
 			e.before().selectors(old.Spec.Selectors)

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 var serviceRules = &rules{ // never changed
@@ -199,6 +200,7 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 			return
 		}
 		e.all(e.ip(at, ip))
+		e.warnIP(at, ip)
 		f := family(ip)
 		if f == "" {
 			continue
@@ -237,6 +239,7 @@ func family(ip string) corev1.IPFamily {
 
 func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 	const only = "may only be used when `type` is 'LoadBalancer'"
+	e.warnIP(specPath.Child("loadBalancerIP"), s.LoadBalancerIP)
 	is := s.Type == corev1.ServiceTypeLoadBalancer
 	ranges := specPath.Child("LoadBalancerSourceRanges")
 	if len(s.LoadBalancerSourceRanges) > 0 && !is {
@@ -244,6 +247,7 @@ func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 	}
 	for i, r := range s.LoadBalancerSourceRanges {
 		e.all(e.cidr(ranges.Index(i), strings.TrimSpace(r)))
+		e.warnCIDR(specPath.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(r))
 	}
 	if is && s.AllocateLoadBalancerNodePorts == nil {
 		e.required(specPath.Child("allocateLoadBalancerNodePorts"), "")
@@ -335,6 +339,7 @@ func serviceStatus(e *problems, s *corev1.Service) {
 		at := at.Index(i)
 		if in.IP != "" {
 			e.all(e.ip(at.Child("ip"), in.IP))
+			e.warnIP(at, in.IP)
 			if in.IPMode == nil {
 				e.required(at.Child("ipMode"), "must be specified when `ip` is set")
 			}
@@ -344,7 +349,7 @@ func serviceStatus(e *problems, s *corev1.Service) {
 		optionalOneOf(e, at, "ipMode", in.IPMode, corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP)
 		if in.Hostname != "" {
 			e.check(at, "hostname", in.Hostname, dnsSubdomain)
-			if _, err := netip.ParseAddr(in.Hostname); err == nil {
+			if netutils.ParseIPSloppy(in.Hostname) != nil {
 				e.invalid(at.Child("hostname"), in.Hostname, "must be a DNS name, not an IP address")
 			}
 		}
@@ -369,7 +374,7 @@ func serviceWarnings(s, old *corev1.Service) []string {
 	if len(s.Spec.ExternalIPs) > 0 && s.Spec.Type == corev1.ServiceTypeExternalName {
 		out = append(out, fmt.Sprintf("spec.externalIPs is ignored when spec.type is %q", s.Spec.Type))
 	}
-	if used := s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != corev1.ClusterIPNone; used && len(s.Spec.ExternalIPs) > 0 && (old == nil || !slices.Equal(s.Spec.ExternalIPs, old.Spec.ExternalIPs)) {
+	if used := s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != corev1.ClusterIPNone; used && len(s.Spec.ExternalIPs) > 0 {
 		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ExternalName != "" {
@@ -389,6 +394,7 @@ func endpointIP(e *problems, ip string, at *field.Path) {
 		e.all(errs)
 		return
 	}
+	e.warnIP(at, ip)
 	a, err := netip.ParseAddr(ip)
 	if err != nil {
 		return // an old form, which is left to what it means elsewhere

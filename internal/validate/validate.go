@@ -47,7 +47,7 @@ func (v *Rules) Create(r *scheme.Resource, obj runtime.Object) (field.ErrorList,
 	if k.create != nil {
 		k.create(&e, obj)
 	}
-	return e.list, k.warn(obj, nil)
+	return e.list, append(k.warn(obj, nil), e.warnings...)
 }
 
 // Update returns what is wrong with an object that replaces old, and warnings.
@@ -57,7 +57,7 @@ func (v *Rules) Update(r *scheme.Resource, obj, old runtime.Object) (field.Error
 	if k.update != nil {
 		k.update(&e, obj, old)
 	}
-	return e.list, k.warn(obj, old)
+	return e.list, append(k.warn(obj, old), e.warnings...)
 }
 
 // UpdateSubresource returns what is wrong with a write through a subresource
@@ -67,7 +67,7 @@ func (v *Rules) UpdateSubresource(r *scheme.Resource, subresource string, obj, o
 	if f := v.of(r).subresources[subresource]; f != nil {
 		f(&e, obj, old)
 	}
-	return e.list, nil
+	return e.list, e.warnings
 }
 
 var none = &rules{} // never changed

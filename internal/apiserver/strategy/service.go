@@ -121,25 +121,17 @@ func patchService(svc, old *corev1.Service) {
 	}
 }
 
-// keepNodePorts gives ports that state no node port the one that the same
-// protocol and port had, unless a port claims it by name.
+// keepNodePorts gives ports that state no node port the one that the port of
+// their name had, unless another claims it.
 func keepNodePorts(n, o *corev1.ServiceSpec) {
-	type key struct {
-		protocol corev1.Protocol
-		port     int32
-	}
-	had := map[key]int32{}
-	for _, p := range o.Ports {
-		had[key{p.Protocol, p.Port}] = p.NodePort
-	}
-	used := map[key]bool{}
-	for _, p := range n.Ports {
-		used[key{p.Protocol, p.NodePort}] = true
+	claimed := func(port int32) bool {
+		return slices.ContainsFunc(n.Ports, func(p corev1.ServicePort) bool { return p.NodePort == port })
 	}
 	for i := range n.Ports {
 		p := &n.Ports[i]
-		if port := had[key{p.Protocol, p.Port}]; p.NodePort == 0 && !used[key{p.Protocol, port}] {
-			p.NodePort = port
+		was := slices.IndexFunc(o.Ports, func(q corev1.ServicePort) bool { return q.Name == p.Name })
+		if p.NodePort == 0 && was >= 0 && !claimed(o.Ports[was].NodePort) {
+			p.NodePort = o.Ports[was].NodePort
 		}
 	}
 }

@@ -26,6 +26,8 @@ type Strategy struct {
 	Update func(obj, old runtime.Object)
 	// Sub does the same for subresources that read and write the object, by name.
 	Sub map[string]func(obj, old runtime.Object)
+	// Judged completes what has been found to be right.
+	Judged func(obj runtime.Object)
 	// Scale reads and writes the replicas, where there is a scale subresource.
 	Scale *Scale
 
