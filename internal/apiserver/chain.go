@@ -235,14 +235,15 @@ func (q *request) dispatch() error {
 		}
 		return q.notAllowed()
 	}
+	pathless := q.name != "" && q.subresource == "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb)
+	if pathless {
+		return notServed() // what is created and not kept has no path of its own
+	}
 	if q.r.Method == http.MethodHead && !connects(q.subresource) {
 		return q.notAllowed() // a resource has no headers to be asked for alone
 	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
-	}
-	if q.name != "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb) {
-		return notServed() // what is created and not kept has no path of its own
 	}
 	if !q.kind.row.IsStored() && q.kind.row.HasVerb("get") {
 		switch q.verb {

@@ -30,18 +30,18 @@ func (q *request) componentStatus() error {
 	if err := q.negotiate(can); err != nil {
 		return err
 	}
-	if q.verb == "watch" {
-		return apierrors.NewMethodNotSupported(q.kind.row.GroupResource(), q.verb)
-	}
 	var o metav1.ListOptions
-	if list {
+	if q.name == "" {
 		var err error
 		if o, err = scheme.ParseListOptions(q.query); err != nil {
 			return err
 		}
-		if err := checkList(&o, false); err != nil {
+		if err := checkList(&o, !list); err != nil {
 			return err
 		}
+	}
+	if q.verb == "watch" {
+		return apierrors.NewMethodNotSupported(q.kind.row.GroupResource(), q.verb)
 	}
 	sel, err := q.selection(&o)
 	if err != nil {

@@ -67,12 +67,12 @@ func (q *request) delete() error {
 	if err != nil {
 		return err
 	}
+	q.orphaned(&o)
 	e, gone, err := w.delete(&o)
 	q.warn(w.warnings)
 	if err != nil {
 		return err
 	}
-	q.orphaned(&o)
 	code := http.StatusOK
 	if !gone && o.OrphanDependents != nil && !*o.OrphanDependents {
 		code = http.StatusAccepted
@@ -270,9 +270,7 @@ func (q *request) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	if len(p.entries) > 0 {
-		q.orphaned(&o)
-	}
+	q.orphaned(&o)
 	var g errgroup.Group
 	g.SetLimit(deletions)
 	done := make([]*cache.Entry, len(p.entries))

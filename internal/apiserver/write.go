@@ -244,16 +244,24 @@ func (w *write) tryCreate(obj runtime.Object) (*cache.Entry, error) {
 	if w.dryRun {
 		finish(admission.ErrDryRun)
 		if w.kind.cache.Get(w.key()) != nil {
-			return nil, apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+			return nil, w.alreadyExists()
 		}
 		return cache.NewEntry(w.key(), obj, 0), nil
 	}
 	e, err := w.put(obj, 0)
 	if errors.Is(err, store.ErrConflict) {
-		err = apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+		err = w.alreadyExists()
 	}
 	finish(err)
 	return e, err
+}
+
+func (w *write) alreadyExists() error {
+	err := apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+	if e := w.kind.cache.Get(w.key()); e != nil && e.Meta().GetDeletionTimestamp() != nil {
+		err.ErrStatus.Message = "object is being deleted: " + err.ErrStatus.Message
+	}
+	return err
 }
 
 // put stores an object whose key is at the expected revision (0: not there).
@@ -359,8 +367,8 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 		}
 		if v := m.GetResourceVersion(); v == "" || v == "0" { // whatever it is now
 			if w.kind.strategy.Conditional {
-				return nil, false, apierrors.NewInvalid(w.kind.row.Stored.GroupVersionKind().GroupKind(), w.name, field.ErrorList{
-					field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+				return nil, false, apierrors.NewInvalid(schema.GroupKind{Group: w.kind.row.Group, Kind: w.kind.row.Name}, w.name, field.ErrorList{
+					field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
 				})
 			}
 		} else if v != old.Meta().GetResourceVersion() {

@@ -92,9 +92,10 @@ func (e *explorer) object(t *testing.T, both [2]*api, o *object) {
 		}
 		if name == "metadata" && o.row.Kind != "ConfigMap" {
 			f.Type = reflect.TypeFor[struct {
-				Name        string            `json:"name"`
-				Finalizers  []string          `json:"finalizers"`
-				Annotations map[string]string `json:"annotations"`
+				Name         string            `json:"name"`
+				GenerateName string            `json:"generateName"`
+				Finalizers   []string          `json:"finalizers"`
+				Annotations  map[string]string `json:"annotations"`
 			}]() // the rest is alike for all
 		}
 		if name != "" {
@@ -102,6 +103,10 @@ func (e *explorer) object(t *testing.T, both [2]*api, o *object) {
 			e.walk(f.Type, o.tree[name], []string{name}, nil, 4)
 		}
 	}
+	// What another object in its place must say of the one that is there.
+	e.verbs = []string{"put"}
+	e.emit([]string{"metadata", "resourceVersion"}, nil, "", "0", "1", "x")
+	e.emit([]string{"metadata", "uid"}, nil, "", "x")
 	body, err := json.Marshal(o.tree)
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +174,8 @@ func (e *explorer) ask(t *testing.T, a *api, o *object, line string) string {
 	switch c.verb {
 	case "create":
 		method, path, media, body = "POST", o.path+"?dryRun=All&fieldValidation=Strict", jsonType, patched(t, o.tree, c)
+	case "put":
+		method, path, media, body = "PUT", o.path+"/"+o.name+"?dryRun=All&fieldValidation=Strict", jsonType, patched(t, o.tree, c)
 	case "status":
 		path = o.path + "/" + o.name + "/status?dryRun=All&fieldValidation=Strict"
 	}

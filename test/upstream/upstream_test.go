@@ -38,6 +38,7 @@ import (
 	"clipper/internal/admission"
 	"clipper/internal/apiserver"
 	"clipper/internal/apiserver/connect"
+	"clipper/internal/apiserver/discovery"
 	"clipper/internal/apiserver/table"
 	"clipper/internal/auth"
 	"clipper/internal/cel"
@@ -95,6 +96,7 @@ func ours(t *testing.T) *api {
 		Validator:   validate.New(rows, cel.NewCompiler()),
 		Tabler:      table.New(clock.RealClock{}),
 		Connector:   connect.New(connect.Config{Objects: watched, Kubelet: &tls.Config{}, Logger: log}),
+		Discovery:   discovery.New(discovery.Config{Table: rows}),
 		ServiceCIDR: netip.MustParsePrefix("10.96.0.0/16"), Logger: log,
 	})
 	if err != nil {
@@ -160,6 +162,7 @@ func (a *api) ask(method, path, contentType, accept string, body []byte) (int, [
 
 // remove deletes an object for good, where no controllers are that would let go of it.
 func (a *api) remove(path string) {
+	defer a.ask("PUT", path+"/finalize", jsonType, jsonType, []byte(`{"metadata":{"name":"`+path[strings.LastIndexByte(path, '/')+1:]+`"}}`)) // of a namespace
 	a.ask("PATCH", path, "application/merge-patch+json", jsonType, []byte(`{"metadata":{"finalizers":null}}`))
 	a.ask("DELETE", path+"?gracePeriodSeconds=0&propagationPolicy=Background", jsonType, jsonType, nil)
 }
@@ -285,6 +288,7 @@ var natural = []struct {
 	{regexp.MustCompile(`20(2[6-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "NOW"},
 	{regexp.MustCompile(`"\d+(s|y\d*d?)"`), `"AGE"`},
 	{regexp.MustCompile(`selfType\d+`), "selfType"},
+	{regexp.MustCompile(`, current: \d+`), ", current: N"},
 	{regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`), "kube-api-access-x"},
 	// Values that are structs are shown as Go has them there.
 	{regexp.MustCompile(`value: (\{.*?\}|\[.*?\]|[a-z0-9]+\.[A-Z][A-Za-z]*\{.*?\}): `), "value: {...}: "},

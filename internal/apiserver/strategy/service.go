@@ -124,13 +124,14 @@ func patchService(svc, old *corev1.Service) {
 // keepNodePorts gives ports that state no node port the one that the port of
 // their name had, unless another claims it.
 func keepNodePorts(n, o *corev1.ServiceSpec) {
-	claimed := func(port int32) bool {
-		return slices.ContainsFunc(n.Ports, func(p corev1.ServicePort) bool { return p.NodePort == port })
+	var claimed []int32
+	for _, p := range n.Ports {
+		claimed = append(claimed, p.NodePort)
 	}
 	for i := range n.Ports {
 		p := &n.Ports[i]
 		was := slices.IndexFunc(o.Ports, func(q corev1.ServicePort) bool { return q.Name == p.Name })
-		if p.NodePort == 0 && was >= 0 && !claimed(o.Ports[was].NodePort) {
+		if p.NodePort == 0 && was >= 0 && !slices.Contains(claimed, o.Ports[was].NodePort) {
 			p.NodePort = o.Ports[was].NodePort
 		}
 	}
