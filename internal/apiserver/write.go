@@ -506,7 +506,7 @@ func (w *write) releases(obj runtime.Object) bool {
 // track states in an object who owns what the write changed of old, which is
 // nil for a new object. What admission and strategy change afterwards is nobody's.
 func (w *write) track(obj, old runtime.Object) error {
-	w.warn(onlyOnce(obj.(metav1.Object))...)
+	w.warn(onlyOnce(obj.(metav1.Object), w.patched)...)
 	if w.applied || w.untracked {
 		return nil
 	}
