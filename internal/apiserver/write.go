@@ -156,23 +156,22 @@ func (w *write) prepare(obj, old runtime.Object) {
 func (w *write) validate(obj, old runtime.Object) error {
 	row := w.kind.row
 	var (
-		errs     field.ErrorList
-		warnings []string
+		errs, more field.ErrorList
+		warnings   []string
 	)
-	if old == nil && w.kind.allowed != nil {
-		errs = w.kind.allowed(obj, w.cache.Object(schema.GroupResource{Resource: "namespaces"}, "", obj.(metav1.Object).GetNamespace()))
+	if w.kind.allowed != nil && (old == nil || w.subresource == "status") {
+		errs = w.kind.allowed(obj, old, w.cache.Object(schema.GroupResource{Resource: "namespaces"}, "", obj.(metav1.Object).GetNamespace()))
 	}
 	switch {
 	case w.Validator == nil:
 	case old == nil:
-		var more field.ErrorList
 		more, warnings = w.Validator.Create(row, obj)
-		errs = append(errs, more...)
 	case w.subresource == "" || w.subresource == "scale":
-		errs, warnings = w.Validator.Update(row, obj, old)
+		more, warnings = w.Validator.Update(row, obj, old)
 	default:
-		errs, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
+		more, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
 	}
+	errs = append(errs, more...)
 	if len(errs) == 0 && old == nil { // no kind's rules let pass what could not be part of a path
 		errs = apivalidation.ValidateObjectMetaAccessor(obj.(metav1.Object), row.Namespaced, path.ValidatePathSegmentName, field.NewPath("metadata"))
 	}
