@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -364,30 +365,45 @@ func (t *taking) ip(ip string) (refused string) {
 	return ""
 }
 
-// takePorts takes the ports that are stated before it chooses others. A port of
-// several protocols may have one node port, and has one if it may be chosen.
+// takePorts takes the ports that are stated before it chooses others, but for a
+// dry run, which chooses from what came before. A port of several protocols may
+// have one node port, and has one if it may be chosen.
 func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) field.ErrorList {
 	of := map[int32]int32{} // the node port of a port
-	for i, p := range s.Ports {
-		if p.NodePort == 0 || slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool { return o.NodePort == p.NodePort && o.Port == p.Port }) {
-			continue
-		}
-		if refused := t.port(p.NodePort); refused != "" {
-			return field.ErrorList{field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused)}
-		}
+	for _, p := range s.Ports {
 		if of[p.Port] == 0 {
 			of[p.Port] = p.NodePort
 		}
 	}
+	var order []int
 	for i := range s.Ports {
+		order = append(order, i)
+		if p := &s.Ports[i]; p.NodePort == 0 {
+			p.NodePort = of[p.Port]
+		}
+	}
+	if !t.dry {
+		slices.SortStableFunc(order, func(i, j int) int {
+			return cmp.Compare(min(s.Ports[j].NodePort, 1), min(s.Ports[i].NodePort, 1))
+		})
+	}
+	type pair struct{ port, node int32 }
+	asked := map[pair]bool{}
+	for _, i := range order {
 		p := &s.Ports[i]
-		if p.NodePort != 0 {
+		if p.NodePort == 0 {
+			if of[p.Port] == 0 {
+				of[p.Port] = t.anyPort()
+			}
+			p.NodePort = of[p.Port]
 			continue
 		}
-		if of[p.Port] == 0 {
-			of[p.Port] = t.anyPort()
+		if of := (pair{p.Port, p.NodePort}); !asked[of] {
+			asked[of] = true
+			if refused := t.port(p.NodePort); refused != "" {
+				return field.ErrorList{field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused)}
+			}
 		}
-		p.NodePort = of[p.Port]
 	}
 	return nil
 }

@@ -61,10 +61,10 @@ func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdm
 	paramKind(e, s.ParamKind, at.Child("paramKind"))
 	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
 	if old == nil || !sameMatch(s.MatchConditions, old.Spec.MatchConditions, s.ParamKind, old.Spec.ParamKind) {
-		matchConditions(newPolicyExpressions(e, s.ParamKind, 0), s.MatchConditions, at.Child("matchConditions"))
+		matchConditions(newPolicyExpressions(e, s.ParamKind, false), s.MatchConditions, at.Child("matchConditions"))
 	}
 	whenFailing(e, s.FailurePolicy, at)
-	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables))
+	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables) > 0)
 	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Validations) == 0 && len(s.AuditAnnotations) == 0 {
 		const text = "validations or auditAnnotations must contain at least one item"
@@ -159,11 +159,11 @@ func mutatingPolicy(e *problems, p, old *admissionregistrationv1.MutatingAdmissi
 	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
 	notDeleted(e, s.MatchConstraints, at.Child("matchConstraints"))
 	if old == nil || !sameMatch(s.MatchConditions, old.Spec.MatchConditions, s.ParamKind, old.Spec.ParamKind) {
-		matchConditions(newPolicyExpressions(e, s.ParamKind, 0), s.MatchConditions, at.Child("matchConditions"))
+		matchConditions(newPolicyExpressions(e, s.ParamKind, false), s.MatchConditions, at.Child("matchConditions"))
 	}
 	whenFailing(e, s.FailurePolicy, at)
 	givenOneOf(e, at, "reinvocationPolicy", s.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
-	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables))
+	x := newPolicyExpressions(e, s.ParamKind, true)
 	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Mutations) == 0 {
 		e.required(at.Child("mutations"), "mutations must contain at least one item")

@@ -9,6 +9,7 @@ import (
 	"clipper/internal/cel"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -126,8 +127,11 @@ func (e *problems) immutable(parent *field.Path, name string, value any, equal b
 func dnsSubdomain(name string) []string { return validation.IsDNS1123Subdomain(name) }
 
 // longName is what is wrong with the name of a kind whose names are judged by
-// its schema, which counts bytes.
+// its schema, which counts bytes, and does not look at what names begin with.
 func longName(name string, prefix bool) []string {
+	if prefix {
+		return path.ValidatePathSegmentName(name, prefix)
+	}
 	texts := apivalidation.NameIsDNSSubdomain(name, prefix)
 	for i, text := range texts {
 		if text == validation.MaxLenError(validation.DNS1123SubdomainMaxLength) {

@@ -94,7 +94,7 @@ func hooks(e *problems, all, old []hook) {
 		e.before().add(w.conditions, nil)
 	}
 	asBefore := slices.EqualFunc(all, old, func(a, b hook) bool { return slices.Equal(a.conditions, b.conditions) })
-	names, x := map[string]bool{}, newPolicyExpressions(e, nil, 0)
+	names, x := map[string]bool{}, newPolicyExpressions(e, nil, false)
 	for i, w := range all {
 		at := field.NewPath("webhooks").Index(i)
 		w.check(e, names, at)
