@@ -235,20 +235,24 @@ func (q *request) dispatch() error {
 		}
 		return q.notAllowed()
 	}
+	pathless := q.name != "" && q.subresource == "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb)
+	if pathless {
+		return notServed() // what is created and not kept has no path of its own
+	}
 	if q.r.Method == http.MethodHead && !connects(q.subresource) {
 		return q.notAllowed() // a resource has no headers to be asked for alone
 	}
 	if q.subresource != "" {
 		return q.subresourceRequest()
 	}
-	if q.name != "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb) {
-		return notServed() // what is created and not kept has no path of its own
+	if !q.kind.row.IsStored() && q.kind.row.HasVerb("get") {
+		switch q.verb {
+		case "get", "list", "watch":
+			return q.componentStatus() // the one kind that is read without being kept
+		}
 	}
 	if !q.kind.row.HasVerb(q.verb) || q.name == "" && (q.verb == "update" || q.verb == "patch") {
 		return q.notAllowed()
-	}
-	if !q.kind.row.IsStored() && q.verb != "create" {
-		return q.componentStatus() // the one kind that is read without being kept
 	}
 	var err error
 	switch q.verb {

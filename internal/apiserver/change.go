@@ -90,7 +90,7 @@ func (q *request) update(subresource string) error {
 		}
 		// An object with a version or an identity was there once.
 		m := obj.(metav1.Object)
-		mayCreate := subresource == "" && q.kind.strategy.CreateOnUpdate && m.GetResourceVersion() == "" && m.GetUID() == ""
+		mayCreate := q.kind.strategy.CreateOnUpdate && m.GetResourceVersion() == "" && m.GetUID() == ""
 		e, created, err = w.update(func(old *cache.Entry) (runtime.Object, error) {
 			if old == nil && !mayCreate {
 				return nil, w.notFound()
@@ -218,7 +218,7 @@ func (q *request) patched(subresource string, old *cache.Entry, pt types.PatchTy
 		if live, err = q.kind.served(old.Object); err != nil {
 			return nil, nil, err
 		}
-	case pt != types.ApplyYAMLPatchType || subresource != "":
+	case pt != types.ApplyYAMLPatchType || subresource != "" && !q.kind.strategy.CreateOnUpdate:
 		return nil, nil, apierrors.NewNotFound(q.kind.row.GroupResource(), q.name)
 	default:
 		live = q.kind.row.New()

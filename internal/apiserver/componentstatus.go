@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"net/http"
+	"strings"
 
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/scheme"
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // components are what clients ask the health of one by one. Here they are of
@@ -18,6 +20,9 @@ var components = []string{"scheduler", "controller-manager", "etcd-0"} // never 
 
 // componentStatus reads the statuses of components, which are not stored.
 func (q *request) componentStatus() error {
+	if strings.HasPrefix(q.r.URL.Path, "/api/v1/watch/") {
+		return notServed()
+	}
 	can, list := shaped, q.verb == "list"
 	if list {
 		can |= collection
@@ -26,14 +31,17 @@ func (q *request) componentStatus() error {
 		return err
 	}
 	var o metav1.ListOptions
-	if list {
+	if q.name == "" {
 		var err error
 		if o, err = scheme.ParseListOptions(q.query); err != nil {
 			return err
 		}
-		if err := checkList(&o, false); err != nil {
+		if err := checkList(&o, !list); err != nil {
 			return err
 		}
+	}
+	if q.verb == "watch" {
+		return apierrors.NewMethodNotSupported(q.kind.row.GroupResource(), q.verb)
 	}
 	sel, err := q.selection(&o)
 	if err != nil {
@@ -57,7 +65,7 @@ func (q *request) componentStatus() error {
 	case q.verb == "list":
 		return q.page(p)
 	case len(p.entries) == 0:
-		return apierrors.NewNotFound(q.kind.row.GroupResource(), q.name)
+		return apierrors.NewNotFound(schema.GroupResource{Resource: q.kind.row.Singular}, q.name)
 	}
 	return q.entry(http.StatusOK, p.entries[0])
 }

@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 )
 
 // deleteOptions reads the options of a deletion from the body, or else the query.
@@ -66,12 +67,12 @@ func (q *request) delete() error {
 	if err != nil {
 		return err
 	}
+	q.orphaned(&o)
 	e, gone, err := w.delete(&o)
 	q.warn(w.warnings)
 	if err != nil {
 		return err
 	}
-	q.orphaned(&o)
 	code := http.StatusOK
 	if !gone && o.OrphanDependents != nil && !*o.OrphanDependents {
 		code = http.StatusAccepted
@@ -119,16 +120,13 @@ func (w *write) preconditions(p *metav1.Preconditions, cur *cache.Entry) error {
 	m := cur.Meta()
 	if w.kind.strategy.Held != nil {
 		// Such a deletion begins as an update, and says what updates say.
-		if p.UID != nil && *p.UID != m.GetUID() {
-			return uidConflict(w.kind.row.GroupResource(), w.name, *p.UID, m.GetUID())
-		}
-		if p.ResourceVersion != nil && *p.ResourceVersion != m.GetResourceVersion() {
-			return versionConflict(w.kind.row.GroupResource(), w.name, *p.ResourceVersion, m.GetResourceVersion())
+		if err := unmet(ptr.Deref(p.UID, ""), ptr.Deref(p.ResourceVersion, ""), m); err != nil {
+			return apierrors.NewConflict(w.kind.row.GroupResource(), w.name, err)
 		}
 		return nil
 	}
 	// Upstream names the kind here, where others name the resource.
-	kind := schema.GroupResource{Group: w.kind.row.Group, Resource: w.kind.row.Kind}
+	kind := schema.GroupResource{Group: w.kind.row.Stored.Group, Resource: w.kind.row.Kind}
 	if p.UID != nil && *p.UID != m.GetUID() {
 		return apierrors.NewConflict(kind, w.name, fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, m.GetUID()))
 	}
@@ -272,9 +270,7 @@ func (q *request) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	if len(p.entries) > 0 {
-		q.orphaned(&o)
-	}
+	q.orphaned(&o)
 	var g errgroup.Group
 	g.SetLimit(deletions)
 	done := make([]*cache.Entry, len(p.entries))

@@ -19,13 +19,15 @@ func conflict(gr schema.GroupResource, name string) error {
 	return apierrors.NewConflict(gr, name, errModified)
 }
 
-// uidConflict and versionConflict are failed preconditions.
-func uidConflict(gr schema.GroupResource, name string, want, have types.UID) error {
-	return apierrors.NewConflict(gr, name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, have))
-}
-
-func versionConflict(gr schema.GroupResource, name, want, have string) error {
-	return apierrors.NewConflict(gr, name, fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", want, have))
+// unmet says what an object is not that it is expected to be; empty is anything.
+func unmet(uid types.UID, version string, m metav1.Object) error {
+	switch {
+	case uid != "" && uid != m.GetUID():
+		return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, m.GetUID())
+	case version != "" && version != m.GetResourceVersion():
+		return fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", version, m.GetResourceVersion())
+	}
+	return nil
 }
 
 // storeStatus is the answer to an error that is no Status.

@@ -10,8 +10,9 @@ import (
 )
 
 // onlyOnce leaves out owners that are stated twice, word for word, and returns
-// a warning if there were any.
-func onlyOnce(m metav1.Object) []string {
+// a warning if there were any. What a patch made of an object is found as late
+// upstream as what admission makes of it.
+func onlyOnce(m metav1.Object, patched bool) []string {
 	owners := m.GetOwnerReferences()
 	if len(owners) < 2 {
 		return nil
@@ -31,6 +32,10 @@ func onlyOnce(m metav1.Object) []string {
 		return nil
 	}
 	m.SetOwnerReferences(kept)
-	return []string{fmt.Sprintf(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, "+
-		"and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %v", strings.Join(twice, ", "))}
+	late := ""
+	if patched {
+		late = " after mutating admission happens"
+	}
+	return []string{fmt.Sprintf(".metadata.ownerReferences contains duplicate entries%s; API server dedups owner references in 1.20+, "+
+		"and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: %v", late, strings.Join(twice, ", "))}
 }

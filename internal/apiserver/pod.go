@@ -88,11 +88,10 @@ func (q *request) assign(b *corev1.Binding, o metav1.CreateOptions) error {
 			return nil, w.notFound()
 		}
 		was := old.Object.(*corev1.Pod)
+		if err := w.expect(b.UID, b.ResourceVersion, was); err != nil {
+			return nil, err
+		}
 		switch {
-		case b.UID != "" && b.UID != was.UID:
-			return nil, refuse("Precondition failed: UID in precondition: %v, UID in object meta: %v", b.UID, was.UID)
-		case b.ResourceVersion != "" && b.ResourceVersion != was.ResourceVersion:
-			return nil, refuse("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", b.ResourceVersion, was.ResourceVersion)
 		case was.DeletionTimestamp != nil:
 			return nil, refuse("pod %s is being deleted, cannot be assigned to a host", was.Name)
 		case was.Spec.NodeName != "":

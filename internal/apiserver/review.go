@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"clipper/internal/auth"
+	"clipper/internal/validate"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -22,7 +23,19 @@ type Rules interface {
 
 // review answers a question: a create of a kind that is never stored.
 func (q *request) review(obj runtime.Object) error {
-	obj.(metav1.Object).SetCreationTimestamp(q.now())
+	m := obj.(metav1.Object)
+	m.SetCreationTimestamp(q.now())
+	switch {
+	case !q.kind.row.Namespaced:
+		m.SetNamespace("")
+	case m.GetNamespace() == "":
+		m.SetNamespace(q.namespace)
+	case m.GetNamespace() != q.namespace:
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	if errs := validate.AccessReview(obj); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: q.kind.row.Group}, "", errs)
+	}
 	switch o := obj.(type) {
 	case *corev1.Binding: // the older spelling of pods/NAME/binding
 		return q.bindOlder(o)
@@ -37,9 +50,6 @@ func (q *request) review(obj runtime.Object) error {
 	case *authorizationv1.SubjectAccessReview:
 		q.judge(subject(&o.Spec), o.Spec.ResourceAttributes, o.Spec.NonResourceAttributes, &o.Status)
 	case *authorizationv1.LocalSubjectAccessReview:
-		if a := o.Spec.ResourceAttributes; a == nil || a.Namespace != q.namespace {
-			return apierrors.NewBadRequest("spec.resourceAttributes.namespace must match the namespace: " + q.namespace)
-		}
 		q.judge(subject(&o.Spec), o.Spec.ResourceAttributes, nil, &o.Status)
 	case *authorizationv1.SelfSubjectRulesReview:
 		o.Status = authorizationv1.SubjectRulesReviewStatus{
@@ -105,15 +115,11 @@ func subject(s *authorizationv1.SubjectAccessReviewSpec) user.Info {
 
 func (q *request) judge(u user.Info, r *authorizationv1.ResourceAttributes, n *authorizationv1.NonResourceAttributes, s *authorizationv1.SubjectAccessReviewStatus) {
 	a := auth.Attributes{User: u}
-	switch {
-	case r != nil:
+	if r != nil {
 		a.Verb, a.APIGroup, a.APIVersion = r.Verb, r.Group, r.Version
 		a.Resource, a.Subresource, a.Namespace, a.Name = r.Resource, r.Subresource, r.Namespace, r.Name
-	case n != nil:
+	} else {
 		a.Verb, a.Path = n.Verb, n.Path
-	default:
-		s.EvaluationError = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-		return
 	}
 	allowed, reason, err := q.Authorizer.Authorize(q.ctx, a)
 	s.Allowed, s.Reason = allowed, reason

@@ -198,9 +198,9 @@ type kind struct {
 	// stamp states who wrote an object, and when, where that is part of it; old
 	// is nil for a new object.
 	stamp func(obj, old runtime.Object, u user.Info, now metav1.Time)
-	// allowed, if set, says what a new object's namespace does not allow it,
+	// allowed, if set, says what a namespace does not allow a new object, or a status,
 	// before all else that may be wrong with it.
-	allowed func(obj runtime.Object, namespace metav1.Object) field.ErrorList
+	allowed func(obj, old runtime.Object, namespace metav1.Object) field.ErrorList
 	// release gives it back when the object is gone.
 	release func(last runtime.Object)
 }

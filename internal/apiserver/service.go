@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 	"k8s.io/utils/ptr"
 )
 
@@ -89,8 +91,8 @@ func clusterIPs(s *corev1.ServiceSpec) []string {
 }
 
 func (a *serviceAllocator) offset(ip string) (int, bool) {
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
+	addr, ok := netip.AddrFromSlice(netutils.ParseIPSloppy(ip)) // validation tells what is wrong with old forms
+	if !ok {
 		return 0, false
 	}
 	n := a.ips.Address(addr)
@@ -134,7 +136,7 @@ func (a *serviceAllocator) free(ips, ports []int) {
 func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish func(error), err error) {
 	svc := obj.(*corev1.Service)
 	old, _ := was.(*corev1.Service)
-	errs := validate.ServiceAddresses(svc)
+	errs := validate.ServiceAddresses(svc, was)
 	if len(errs) == 0 {
 		errs = families(&svc.Spec, old, a.cidr)
 	}
@@ -144,8 +146,8 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	hadIPs, hadPorts := a.held(old)
-	t := taking{a: a, hadIPs: hadIPs, hadPorts: hadPorts}
-	errs = t.take(svc)
+	t := taking{a: a, dry: dryRun, hadIPs: hadIPs, hadPorts: hadPorts}
+	errs = t.take(svc, old)
 	if !dryRun {
 		a.ipCounts.add(t.ofIPs)
 		a.portCounts.add(t.ofPorts)
@@ -153,12 +155,11 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	if len(errs) > 0 || t.err != nil {
 		a.free(t.ips, t.ports)
 		if t.err != nil {
-			return nil, apierrors.NewInternalError(t.err)
+			return nil, t.err
 		}
 		return nil, apierrors.NewInvalid(svc.GroupVersionKind().GroupKind(), svc.Name, errs)
 	}
 	if dryRun {
-		a.free(t.ips, t.ports)
 		return func(error) {}, nil
 	}
 	// The object is shared once it is stored, but not changed.
@@ -201,23 +202,46 @@ func families(s *corev1.ServiceSpec, old *corev1.Service, cidr netip.Prefix) fie
 	if s.ClusterIP == corev1.ClusterIPNone && len(s.Selector) == 0 {
 		return anyFamilies(s, old, single, own, other)
 	}
-	if len(s.IPFamilies) == 0 {
-		s.IPFamilies = []corev1.IPFamily{own}
-		if ip, err := netip.ParseAddr(s.ClusterIP); err == nil && ip.Is4() != cidr.Addr().Is4() {
-			s.IPFamilies[0] = other
+	if s.IPFamilyPolicy == nil {
+		s.IPFamilyPolicy, single = ptr.To(corev1.IPFamilyPolicySingleStack), true
+	}
+	spec := field.NewPath("spec")
+	policy := spec.Child("ipFamilyPolicy")
+	var errs field.ErrorList
+	if single {
+		errs = severalOfOne(s, policy)
+	}
+	for i, ip := range s.ClusterIPs[min(len(s.IPFamilies), len(s.ClusterIPs)):] {
+		if a, err := netip.ParseAddr(ip); err == nil && a.Is4() != cidr.Addr().Is4() {
+			errs = append(errs, field.Invalid(spec.Child("clusterIPs").Index(len(s.IPFamilies)+i), s.ClusterIPs, fmt.Sprintf("%s is not configured on this cluster", other)))
 		}
 	}
-	var errs field.ErrorList
-	spec := field.NewPath("spec")
+	if len(errs) > 0 {
+		return errs
+	}
+	if *s.IPFamilyPolicy == corev1.IPFamilyPolicyRequireDualStack {
+		errs = append(errs, field.Invalid(policy, *s.IPFamilyPolicy, "this cluster is not configured for dual-stack services"))
+	}
 	for i, f := range s.IPFamilies {
 		if f != own {
 			errs = append(errs, field.Invalid(spec.Child("ipFamilies").Index(i), f, "not configured on this cluster"))
 		}
 	}
-	if p := s.IPFamilyPolicy; p == nil {
-		s.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicySingleStack)
-	} else if *p == corev1.IPFamilyPolicyRequireDualStack {
-		errs = append(errs, field.Invalid(spec.Child("ipFamilyPolicy"), *p, "this cluster is not configured for dual-stack services"))
+	if len(s.IPFamilies) == 0 {
+		s.IPFamilies = []corev1.IPFamily{own}
+	}
+	return errs
+}
+
+// severalOfOne refuses what states two of what it says to have one of.
+func severalOfOne(s *corev1.ServiceSpec, policy *field.Path) (errs field.ErrorList) {
+	for _, of := range []struct {
+		what  string
+		times int
+	}{{"cluster IPs", len(s.ClusterIPs)}, {"IP families", len(s.IPFamilies)}} {
+		if of.times == 2 {
+			errs = append(errs, field.Invalid(policy, *s.IPFamilyPolicy, fmt.Sprintf("must be 'RequireDualStack' or 'PreferDualStack' when multiple %s are specified", of.what)))
+		}
 	}
 	return errs
 }
@@ -234,6 +258,8 @@ func anyFamilies(s *corev1.ServiceSpec, old *corev1.Service, single bool, own, o
 		s.IPFamilies = s.IPFamilies[:1:1]
 	case !single && had == 2 && len(s.IPFamilies) == 1:
 		return field.ErrorList{field.Invalid(field.NewPath("spec", "ipFamilyPolicy"), s.IPFamilyPolicy, "must be 'SingleStack' to release the secondary IP family")}
+	case single && len(s.IPFamilies) == 2:
+		return severalOfOne(s, field.NewPath("spec", "ipFamilyPolicy"))
 	}
 	if len(s.IPFamilies) == 0 {
 		s.IPFamilies = []corev1.IPFamily{own}
@@ -250,32 +276,40 @@ func anyFamilies(s *corev1.ServiceSpec, old *corev1.Service, single bool, own, o
 	return nil
 }
 
-// taking is one Service's taking of addresses and ports.
+// taking is one Service's taking of addresses and ports. A dry one takes none:
+// it shows the range's first address and ports beyond those tried, and does not
+// ask whether an address is free.
 type taking struct {
 	a                *serviceAllocator
+	dry              bool
 	hadIPs, hadPorts []int
-	ips, ports       []int // taken now
+	ips, ports       []int   // taken now
+	tried            []int32 // ports
 	err              error
 	// What is counted, unless the write is only tried.
 	ofIPs, ofPorts allocations
 }
 
-func (t *taking) take(svc *corev1.Service) field.ErrorList {
+func (t *taking) take(svc, old *corev1.Service) field.ErrorList {
 	s := &svc.Spec
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
-	if s.Type != corev1.ServiceTypeExternalName && s.ClusterIP != corev1.ClusterIPNone {
+	// An address is taken once; that another is stated later is for validation to refuse.
+	if s.Type != corev1.ServiceTypeExternalName && s.ClusterIP != corev1.ClusterIPNone && (old == nil || len(old.Spec.ClusterIPs) == 0) {
 		errs = append(errs, t.takeIP(s, spec)...)
 	}
-	if strategy.WantsNodePorts(s) {
-		errs = append(errs, t.takePorts(s, spec.Child("ports"))...)
+	switch ports := spec.Child("ports"); {
+	case !strategy.WantsNodePorts(s):
+	case old == nil:
+		errs = append(errs, t.takePorts(s, ports)...)
+	default:
+		errs = append(errs, t.changePorts(s, ports)...)
 	}
 	if strategy.WantsHealthCheckPort(s) && t.err == nil {
-		at := spec.Child("healthCheckNodePort")
-		if s.HealthCheckNodePort != 0 {
-			errs = append(errs, t.port(s.HealthCheckNodePort, at)...)
-		} else {
+		if n := s.HealthCheckNodePort; n == 0 {
 			s.HealthCheckNodePort = t.anyPort()
+		} else if refused := t.port(n); refused != "" {
+			t.err = apierrors.NewInternalError(fmt.Errorf("failed to allocate requested HealthCheck NodePort %d: %s", n, refused))
 		}
 	}
 	return errs
@@ -283,90 +317,162 @@ func (t *taking) take(svc *corev1.Service) field.ErrorList {
 
 func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList {
 	if s.ClusterIP == "" {
-		n, ok := t.a.ips.Any()
+		ip, ok := t.anyIP()
 		if t.ofIPs.dynamic.count(ok); !ok {
-			t.err = errors.New("failed to allocate a serviceIP: range is full")
+			t.err = apierrors.NewInternalError(errors.New("failed to allocate a serviceIP: range is full"))
 			return nil
 		}
-		t.ips = append(t.ips, n)
-		s.ClusterIP = t.a.ips.AddressAt(n).String()
+		s.ClusterIP = ip.String()
 		s.ClusterIPs = []string{s.ClusterIP}
 		return nil
 	}
-	at := spec.Child("clusterIPs")
-	n, ok := t.a.offset(s.ClusterIP)
-	if !ok {
-		t.ofIPs.static.count(false)
-		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf(
-			"failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", s.ClusterIP, s.ClusterIP, t.a.cidr))}
-	}
-	if slices.Contains(t.hadIPs, n) {
+	refused := t.ip(s.ClusterIP)
+	if refused == "" {
 		return nil
+	}
+	return field.ErrorList{field.Invalid(spec.Child("clusterIPs"), s.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: %s", s.ClusterIP, refused))}
+}
+
+func (t *taking) anyIP() (netip.Addr, bool) {
+	if t.dry {
+		return t.a.cidr.Addr(), true
+	}
+	n, ok := t.a.ips.Any()
+	if !ok {
+		return netip.Addr{}, false
+	}
+	t.ips = append(t.ips, n)
+	return t.a.ips.AddressAt(n), true
+}
+
+// ip takes an address, or says why not.
+func (t *taking) ip(ip string) (refused string) {
+	n, ok := t.a.offset(ip)
+	switch {
+	case !ok && t.dry:
+		return fmt.Sprintf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", ip, t.a.cidr)
+	case !ok:
+		t.ofIPs.static.count(false)
+		return "the provided network does not match the current range"
+	case t.dry || slices.Contains(t.hadIPs, n):
+		return ""
 	}
 	ok = t.a.ips.Take(n)
 	if t.ofIPs.static.count(ok); !ok {
-		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: provided IP is already allocated", s.ClusterIP))}
+		return "provided IP is already allocated"
 	}
 	t.ips = append(t.ips, n)
-	return nil
+	return ""
 }
 
-// takePorts takes the ports that are stated before it chooses others.
-func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) (errs field.ErrorList) {
-	for i := range s.Ports {
-		p := &s.Ports[i]
-		// One port of two protocols may have one node port.
-		shared := slices.ContainsFunc(s.Ports[:i], func(o corev1.ServicePort) bool {
-			return o.NodePort == p.NodePort && o.Port == p.Port && o.Protocol != p.Protocol
-		})
-		if p.NodePort != 0 && !shared {
-			errs = append(errs, t.port(p.NodePort, at.Index(i).Child("nodePort"))...)
+// takePorts takes the ports that are stated before it chooses others, but for a
+// dry run, which chooses from what came before. A port of several protocols may
+// have one node port, and has one if it may be chosen.
+func (t *taking) takePorts(s *corev1.ServiceSpec, at *field.Path) field.ErrorList {
+	of := map[int32]int32{} // the node port of a port
+	for _, p := range s.Ports {
+		if of[p.Port] == 0 {
+			of[p.Port] = p.NodePort
 		}
 	}
-	if len(errs) > 0 {
-		return errs
-	}
+	var order []int
 	for i := range s.Ports {
+		order = append(order, i)
+		if p := &s.Ports[i]; p.NodePort == 0 {
+			p.NodePort = of[p.Port]
+		}
+	}
+	if !t.dry {
+		slices.SortStableFunc(order, func(i, j int) int {
+			return cmp.Compare(min(s.Ports[j].NodePort, 1), min(s.Ports[i].NodePort, 1))
+		})
+	}
+	type pair struct{ port, node int32 }
+	asked := map[pair]bool{}
+	for _, i := range order {
 		p := &s.Ports[i]
-		if p.NodePort != 0 {
+		if p.NodePort == 0 {
+			if of[p.Port] == 0 {
+				of[p.Port] = t.anyPort()
+			}
+			p.NodePort = of[p.Port]
 			continue
 		}
-		// The same port of another protocol has the same node port.
-		for j := range s.Ports {
-			if o := &s.Ports[j]; o.Port == p.Port && o.NodePort != 0 && o.Protocol != p.Protocol {
-				p.NodePort = o.NodePort
+		if of := (pair{p.Port, p.NodePort}); !asked[of] {
+			asked[of] = true
+			if refused := t.port(p.NodePort); refused != "" {
+				return field.ErrorList{field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused)}
 			}
-		}
-		if p.NodePort == 0 {
-			p.NodePort = t.anyPort()
 		}
 	}
 	return nil
 }
 
-func (t *taking) port(port int32, at *field.Path) field.ErrorList {
+// changePorts is takePorts of a Service that is there: whatever shares a node
+// port does so on purpose, and nothing else does.
+func (t *taking) changePorts(s *corev1.ServiceSpec, at *field.Path) field.ErrorList {
+	for i := range s.Ports {
+		p := &s.Ports[i]
+		if p.NodePort == 0 {
+			p.NodePort = t.anyPort()
+			continue
+		}
+		before := s.Ports[:i]
+		if slices.ContainsFunc(before, func(o corev1.ServicePort) bool { return o.NodePort == p.NodePort && o.Protocol == p.Protocol }) {
+			t.err = fmt.Errorf("duplicate nodePort: {%s %d}", p.Protocol, p.NodePort)
+			return nil
+		}
+		if slices.ContainsFunc(before, func(o corev1.ServicePort) bool { return o.NodePort == p.NodePort }) {
+			continue
+		}
+		if refused := t.port(p.NodePort); refused != "" {
+			return field.ErrorList{field.Invalid(at.Index(i).Child("nodePort"), p.NodePort, refused)}
+		}
+	}
+	return nil
+}
+
+// port takes a port, or says why not.
+func (t *taking) port(port int32) (refused string) {
+	const taken = "provided port is already allocated"
 	n := t.a.ports.Port(port)
-	if n < 0 {
+	switch {
+	case slices.Contains(t.hadPorts, n):
+		return "" // its own already
+	case t.dry:
+		if n >= 0 && t.a.ports.Taken(n) || slices.Contains(t.tried, port) {
+			return taken
+		}
+		t.tried = append(t.tried, port)
+		return ""
+	case n < 0:
 		t.ofPorts.static.count(false)
 		first, last := t.a.ports.Bounds()
-		return field.ErrorList{field.Invalid(at, port, fmt.Sprintf(
-			"provided port is not in the valid range. The range of valid ports is %d-%d", first, last))}
-	}
-	if slices.Contains(t.hadPorts, n) {
-		return nil // its own already
+		return fmt.Sprintf("provided port is not in the valid range. The range of valid ports is %d-%d", first, last)
 	}
 	ok := t.a.ports.Take(n)
 	if t.ofPorts.static.count(ok); !ok {
-		return field.ErrorList{field.Invalid(at, port, "provided port is already allocated")}
+		return taken
 	}
 	t.ports = append(t.ports, n)
-	return nil
+	return ""
 }
 
+// beyondPorts is where a dry run looks for its first port.
+const beyondPorts = 32768
+
 func (t *taking) anyPort() int32 {
+	if t.dry {
+		port := int32(beyondPorts)
+		if len(t.tried) > 0 {
+			port = slices.Max(t.tried)
+		}
+		t.tried = append(t.tried, port+1)
+		return port + 1
+	}
 	n, ok := t.a.ports.Any()
 	if t.ofPorts.dynamic.count(ok); !ok {
-		t.err = errors.New("failed to allocate a nodePort: range is full")
+		t.err = apierrors.NewInternalError(errors.New("failed to allocate a nodePort: range is full"))
 		return 0
 	}
 	t.ports = append(t.ports, n)

@@ -52,7 +52,7 @@ func TestServiceAllocation(t *testing.T) {
 		t.Error(err)
 	}
 	b.Spec.ClusterIP = "10.97.0.1"
-	if _, err = services.Create(ctx, b, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "The range of valid IPs is 10.96.0.0/24") {
+	if _, err = services.Create(ctx, b, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "the provided network does not match the current range") {
 		t.Error(err)
 	}
 	// Put again without the address, as a manifest has it.
@@ -118,9 +118,12 @@ func TestServiceAllocation(t *testing.T) {
 	if err != nil || dry.Spec.ClusterIP == "" || dry.Spec.Ports[0].NodePort == 0 {
 		t.Errorf("%+v %v", dry, err)
 	}
-	real := aService("real", corev1.ServiceTypeNodePort)
-	real.Spec.ClusterIP, real.Spec.Ports[0].NodePort = dry.Spec.ClusterIP, dry.Spec.Ports[0].NodePort
-	create(real)
+	stated := aService("dry", corev1.ServiceTypeNodePort)
+	stated.Spec.ClusterIP, stated.Spec.Ports[0].NodePort = "10.96.0.9", 30999
+	if _, err := services.Create(ctx, stated.DeepCopy(), metav1.CreateOptions{DryRun: []string{"All"}}); err != nil {
+		t.Error(err)
+	}
+	create(stated)
 }
 
 // TestServicesShareNothing has more Services made than there are addresses,

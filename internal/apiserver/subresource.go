@@ -193,8 +193,8 @@ func (q *request) rescale(w *write, s *strategy.Scale, wanted func(*cache.Entry)
 		if n.Name != "" && n.Name != q.name {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", n.Name, q.name))
 		}
-		if n.UID != "" && n.UID != old.Meta().GetUID() {
-			return nil, uidConflict(q.kind.row.GroupResource(), q.name, n.UID, old.Meta().GetUID())
+		if err := w.expect(n.UID, "", old.Meta()); err != nil {
+			return nil, err
 		}
 		obj := old.Object.DeepCopyObject()
 		m := obj.(metav1.Object)

@@ -3,7 +3,9 @@ package apiserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"clipper/internal/admission"
@@ -107,7 +109,7 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 	entries := m.GetManagedFields()
 	w.prepare(obj, old)
 	m.SetManagedFields(entries)
-	if w.kind.begin != nil && w.subresource == "" {
+	if w.kind.begin != nil && (w.subresource == "" || old == nil) {
 		done, err := w.kind.begin(obj, old, w.dryRun)
 		if err != nil {
 			return nil, err
@@ -123,6 +125,9 @@ func (w *write) gate(op admission.Operation, obj, old runtime.Object) (_ func(er
 		}
 	}
 	w.warn(a.Warnings()...)
+	if f := w.kind.strategy.Judged; f != nil {
+		f(obj)
+	}
 	w.kind.row.Stored.Settle(obj)
 	return finish, nil
 }
@@ -151,23 +156,22 @@ func (w *write) prepare(obj, old runtime.Object) {
 func (w *write) validate(obj, old runtime.Object) error {
 	row := w.kind.row
 	var (
-		errs     field.ErrorList
-		warnings []string
+		errs, more field.ErrorList
+		warnings   []string
 	)
-	if old == nil && w.kind.allowed != nil {
-		errs = w.kind.allowed(obj, w.cache.Object(schema.GroupResource{Resource: "namespaces"}, "", obj.(metav1.Object).GetNamespace()))
+	if w.kind.allowed != nil && (old == nil || w.subresource == "status") {
+		errs = w.kind.allowed(obj, old, w.cache.Object(schema.GroupResource{Resource: "namespaces"}, "", obj.(metav1.Object).GetNamespace()))
 	}
 	switch {
 	case w.Validator == nil:
 	case old == nil:
-		var more field.ErrorList
 		more, warnings = w.Validator.Create(row, obj)
-		errs = append(errs, more...)
 	case w.subresource == "" || w.subresource == "scale":
-		errs, warnings = w.Validator.Update(row, obj, old)
+		more, warnings = w.Validator.Update(row, obj, old)
 	default:
-		errs, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
+		more, warnings = w.Validator.UpdateSubresource(row, w.subresource, obj, old)
 	}
+	errs = append(errs, more...)
 	if len(errs) == 0 && old == nil { // no kind's rules let pass what could not be part of a path
 		errs = apivalidation.ValidateObjectMetaAccessor(obj.(metav1.Object), row.Namespaced, path.ValidatePathSegmentName, field.NewPath("metadata"))
 	}
@@ -175,7 +179,7 @@ func (w *write) validate(obj, old runtime.Object) error {
 		w.warn(warnings...) // of what is refused nobody is warned
 		return nil
 	}
-	return apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), obj.(metav1.Object).GetName(), errs)
+	return apierrors.NewInvalid(row.Stored.GroupVersionKind().GroupKind(), obj.(metav1.Object).GetName(), errs)
 }
 
 // create stores a new object, which it takes over.
@@ -239,16 +243,24 @@ func (w *write) tryCreate(obj runtime.Object) (*cache.Entry, error) {
 	if w.dryRun {
 		finish(admission.ErrDryRun)
 		if w.kind.cache.Get(w.key()) != nil {
-			return nil, apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+			return nil, w.alreadyExists()
 		}
 		return cache.NewEntry(w.key(), obj, 0), nil
 	}
 	e, err := w.put(obj, 0)
 	if errors.Is(err, store.ErrConflict) {
-		err = apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+		err = w.alreadyExists()
 	}
 	finish(err)
 	return e, err
+}
+
+func (w *write) alreadyExists() error {
+	err := apierrors.NewAlreadyExists(w.kind.row.GroupResource(), w.name)
+	if e := w.kind.cache.Get(w.key()); e != nil && e.Meta().GetDeletionTimestamp() != nil {
+		err.ErrStatus.Message = "object is being deleted: " + err.ErrStatus.Message
+	}
+	return err
 }
 
 // put stores an object whose key is at the expected revision (0: not there).
@@ -347,10 +359,15 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 			return e, true, err
 		}
 		m := obj.(metav1.Object)
+		if !w.patched { // a patch's identity is refused by validation
+			if err := w.expect(m.GetUID(), "", old.Meta()); err != nil {
+				return nil, false, err
+			}
+		}
 		if v := m.GetResourceVersion(); v == "" || v == "0" { // whatever it is now
 			if w.kind.strategy.Conditional {
-				return nil, false, apierrors.NewInvalid(w.kind.row.GroupVersionKind().GroupKind(), w.name, field.ErrorList{
-					field.Invalid(field.NewPath("metadata", "resourceVersion"), "", "must be specified for an update"),
+				return nil, false, apierrors.NewInvalid(schema.GroupKind{Group: w.kind.row.Group, Kind: w.kind.row.Name}, w.name, field.ErrorList{
+					field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"),
 				})
 			}
 		} else if v != old.Meta().GetResourceVersion() {
@@ -375,12 +392,24 @@ func (w *write) update(change func(old *cache.Entry) (runtime.Object, error)) (e
 	}
 }
 
+// expect refuses what is written over another object than the one expected, as
+// upstream's store words it.
+func (w *write) expect(uid types.UID, version string, was metav1.Object) error {
+	err := unmet(uid, version, was)
+	if err == nil {
+		return nil
+	}
+	key := w.kind.row.Key(w.namespace, w.name)
+	if w.dryRun {
+		key = strings.TrimPrefix(key, "/registry")
+	}
+	return apierrors.NewConflict(w.kind.row.GroupResource(), w.name, fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: %w", key, err))
+}
+
 func (w *write) tryUpdate(obj runtime.Object, old *cache.Entry) (*cache.Entry, error) {
 	m, was := obj.(metav1.Object), old.Meta()
 	if m.GetUID() == "" {
 		m.SetUID(was.GetUID())
-	} else if m.GetUID() != was.GetUID() && !w.patched { // a patch's is refused by validation
-		return nil, uidConflict(w.kind.row.GroupResource(), w.name, m.GetUID(), was.GetUID())
 	}
 	keepMeta(m, was)
 	if err := w.track(obj, old.Object); err != nil {
@@ -476,7 +505,7 @@ func (w *write) releases(obj runtime.Object) bool {
 // track states in an object who owns what the write changed of old, which is
 // nil for a new object. What admission and strategy change afterwards is nobody's.
 func (w *write) track(obj, old runtime.Object) error {
-	w.warn(onlyOnce(obj.(metav1.Object))...)
+	w.warn(onlyOnce(obj.(metav1.Object), w.patched)...)
 	if w.applied || w.untracked {
 		return nil
 	}

@@ -23,9 +23,10 @@ func defaultPod(p *corev1.Pod) {
 }
 
 // defaultPodResources fills in the requests of the pod as a whole (KEP-2837):
-// what its containers ask for together, or else what the pod is limited to.
+// if it is limited, what its containers ask for together, or else what it is
+// limited to.
 func defaultPodResources(p *corev1.Pod) {
-	if p.Spec.Resources == nil || len(p.Spec.Resources.Requests) == 0 && len(p.Spec.Resources.Limits) == 0 {
+	if p.Spec.Resources == nil || len(p.Spec.Resources.Limits) == 0 {
 		return
 	}
 	requests := p.Spec.Resources.Requests

@@ -7,10 +7,12 @@ func defaultStatefulSet(set *appsv1.StatefulSet) {
 	point(&s.Replicas, 1)
 	point(&s.RevisionHistoryLimit, 10)
 	fill(&s.PodManagementPolicy, appsv1.OrderedReadyPodManagement)
-	fill(&s.UpdateStrategy.Type, appsv1.RollingUpdateStatefulSetStrategyType)
-	if s.UpdateStrategy.Type == appsv1.RollingUpdateStatefulSetStrategyType {
-		point(&s.UpdateStrategy.RollingUpdate, appsv1.RollingUpdateStatefulSetStrategy{})
-		point(&s.UpdateStrategy.RollingUpdate.Partition, 0)
+	if u := &s.UpdateStrategy; u.Type == "" {
+		u.Type = appsv1.RollingUpdateStatefulSetStrategyType
+		point(&u.RollingUpdate, appsv1.RollingUpdateStatefulSetStrategy{})
+	}
+	if u := &s.UpdateStrategy; u.Type == appsv1.RollingUpdateStatefulSetStrategyType && u.RollingUpdate != nil {
+		point(&u.RollingUpdate.Partition, 0)
 		// maxUnavailable (KEP-961) stays unset: it is off by default in v1.36.
 	}
 	// KEP-1847: claims outlive what made them unless asked otherwise.

@@ -9,18 +9,21 @@ func defaultVolume(v *corev1.Volume) {
 	if v.VolumeSource == (corev1.VolumeSource{}) {
 		v.EmptyDir = &corev1.EmptyDirVolumeSource{}
 	}
-	s := &v.VolumeSource
-	switch {
-	case s.HostPath != nil:
+	s := &v.VolumeSource // of which there may be several, to be refused later
+	if s.HostPath != nil {
 		point(&s.HostPath.Type, corev1.HostPathUnset)
-	case s.Secret != nil:
+	}
+	if s.Secret != nil {
 		point(&s.Secret.DefaultMode, fileMode)
-	case s.ConfigMap != nil:
+	}
+	if s.ConfigMap != nil {
 		point(&s.ConfigMap.DefaultMode, fileMode)
-	case s.DownwardAPI != nil:
+	}
+	if s.DownwardAPI != nil {
 		point(&s.DownwardAPI.DefaultMode, fileMode)
 		defaultDownward(s.DownwardAPI.Items)
-	case s.Projected != nil:
+	}
+	if s.Projected != nil {
 		point(&s.Projected.DefaultMode, fileMode)
 		for i := range s.Projected.Sources {
 			src := &s.Projected.Sources[i]
@@ -31,22 +34,28 @@ func defaultVolume(v *corev1.Volume) {
 				point(&src.ServiceAccountToken.ExpirationSeconds, 60*60)
 			}
 		}
-	case s.Ephemeral != nil:
+	}
+	if s.Ephemeral != nil {
 		if t := s.Ephemeral.VolumeClaimTemplate; t != nil {
 			point(&t.Spec.VolumeMode, corev1.PersistentVolumeFilesystem)
 			roundUp(t.Spec.Resources.Limits, t.Spec.Resources.Requests)
 		}
-	case s.Image != nil:
+	}
+	if s.Image != nil {
 		fill(&s.Image.PullPolicy, pullPolicy(s.Image.Reference))
-	case s.ISCSI != nil:
+	}
+	if s.ISCSI != nil {
 		fill(&s.ISCSI.ISCSIInterface, "default")
-	case s.RBD != nil:
+	}
+	if s.RBD != nil {
 		fill(&s.RBD.RBDPool, "rbd")
 		fill(&s.RBD.RadosUser, "admin")
 		fill(&s.RBD.Keyring, "/etc/ceph/keyring")
-	case s.AzureDisk != nil:
+	}
+	if s.AzureDisk != nil {
 		defaultAzureDisk(s.AzureDisk)
-	case s.ScaleIO != nil:
+	}
+	if s.ScaleIO != nil {
 		fill(&s.ScaleIO.StorageMode, "ThinProvisioned")
 		fill(&s.ScaleIO.FSType, "xfs")
 	}

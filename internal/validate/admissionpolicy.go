@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/util/jsonpath"
 )
 
 var (
@@ -22,6 +23,9 @@ var (
 		create: rule(func(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) { validatingPolicy(e, p, nil) }),
 		update: change(validatingPolicy),
 		subresources: subresources{"status": same(func(e *problems, p *admissionregistrationv1.ValidatingAdmissionPolicy) {
+			if t := p.Status.TypeChecking; t != nil {
+				expressionWarnings(e, t.ExpressionWarnings, statusPath.Child("typeChecking", "expressionWarnings"))
+			}
 			e.all(metavalidation.ValidateConditions(p.Status.Conditions, statusPath.Child("conditions")))
 		})},
 	}
@@ -57,10 +61,10 @@ func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdm
 	paramKind(e, s.ParamKind, at.Child("paramKind"))
 	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
 	if old == nil || !sameMatch(s.MatchConditions, old.Spec.MatchConditions, s.ParamKind, old.Spec.ParamKind) {
-		matchConditions(newPolicyExpressions(e, s.ParamKind, 0), s.MatchConditions, at.Child("matchConditions"))
+		matchConditions(newPolicyExpressions(e, s.ParamKind, false), s.MatchConditions, at.Child("matchConditions"))
 	}
 	whenFailing(e, s.FailurePolicy, at)
-	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables))
+	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables) > 0)
 	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Validations) == 0 && len(s.AuditAnnotations) == 0 {
 		const text = "validations or auditAnnotations must contain at least one item"
@@ -74,8 +78,11 @@ func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdm
 	keys := map[string]bool{}
 	for i, a := range s.AuditAnnotations {
 		at := at.Child("auditAnnotations").Index(i)
-		key := p.Name + "/" + a.Key
-		e.texts(at.Child("key"), key, validation.IsQualifiedName(key))
+		if key := p.Name + "/" + a.Key; p.Name == "" {
+			e.invalid(at.Child("key"), a.Key, "requires metadata.name be non-empty")
+		} else {
+			e.texts(at.Child("key"), key, validation.IsQualifiedName(key))
+		}
 		switch value := at.Child("valueExpression"); {
 		case strings.TrimSpace(a.ValueExpression) == "":
 			e.required(value, "valueExpression is not specified")
@@ -88,6 +95,19 @@ func validatingPolicy(e *problems, p, old *admissionregistrationv1.ValidatingAdm
 			e.add(field.Duplicate(at.Child("key"), a.Key))
 		}
 		keys[a.Key] = true
+	}
+}
+
+// expressionWarnings judges what was found of a policy's types.
+func expressionWarnings(e *problems, all []admissionregistrationv1.ExpressionWarning, at *field.Path) {
+	for i, w := range all {
+		at := at.Index(i)
+		e.given(at, "warning", w.Warning)
+		if strings.TrimSpace(w.FieldRef) == "" {
+			e.required(at.Child("fieldRef"), "")
+		} else if err := jsonpath.New("").Parse("{" + w.FieldRef + "}"); err != nil {
+			e.invalid(at.Child("fieldRef"), w.FieldRef, "invalid JSONPath: "+err.Error())
+		}
 	}
 }
 
@@ -137,12 +157,13 @@ func mutatingPolicy(e *problems, p, old *admissionregistrationv1.MutatingAdmissi
 	}
 	paramKind(e, s.ParamKind, at.Child("paramKind"))
 	constraints(e, s.MatchConstraints, at.Child("matchConstraints"))
+	notDeleted(e, s.MatchConstraints, at.Child("matchConstraints"))
 	if old == nil || !sameMatch(s.MatchConditions, old.Spec.MatchConditions, s.ParamKind, old.Spec.ParamKind) {
-		matchConditions(newPolicyExpressions(e, s.ParamKind, 0), s.MatchConditions, at.Child("matchConditions"))
+		matchConditions(newPolicyExpressions(e, s.ParamKind, false), s.MatchConditions, at.Child("matchConditions"))
 	}
 	whenFailing(e, s.FailurePolicy, at)
 	givenOneOf(e, at, "reinvocationPolicy", s.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
-	x := newPolicyExpressions(e, s.ParamKind, len(s.Variables))
+	x := newPolicyExpressions(e, s.ParamKind, true)
 	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Mutations) == 0 {
 		e.required(at.Child("mutations"), "mutations must contain at least one item")
@@ -283,6 +304,21 @@ func matchResources(e *problems, m *admissionregistrationv1.MatchResources, at *
 	}
 }
 
+// notDeleted refuses operations after which there is nothing left to change.
+func notDeleted(e *problems, m *admissionregistrationv1.MatchResources, at *field.Path) {
+	if m == nil {
+		return
+	}
+	supported := []admissionregistrationv1.OperationType{"*", "CONNECT", "CREATE", "UPDATE"}
+	for i := range m.ResourceRules {
+		for _, o := range m.ResourceRules[i].Operations {
+			if !slices.Contains(supported, o) {
+				e.add(field.NotSupported(at.Child("resourceRules", "operations"), o, supported))
+			}
+		}
+	}
+}
+
 func validatingBinding(e *problems, b *admissionregistrationv1.ValidatingAdmissionPolicyBinding) {
 	s, at := &b.Spec, field.NewPath("spec")
 	e.checked(at, "policyName", s.PolicyName, dnsSubdomain)
@@ -311,6 +347,7 @@ func mutatingBinding(e *problems, b *admissionregistrationv1.MutatingAdmissionPo
 	e.checked(at, "policyName", s.PolicyName, dnsSubdomain)
 	paramRef(e, s.ParamRef, at.Child("paramRef"))
 	matchResources(e, s.MatchResources, at.Child("matchResources"))
+	notDeleted(e, s.MatchResources, at.Child("matchResources"))
 }
 
 func paramRef(e *problems, r *admissionregistrationv1.ParamRef, at *field.Path) {
@@ -330,7 +367,7 @@ func paramRef(e *problems, r *admissionregistrationv1.ParamRef, at *field.Path) 
 	if r.Selector != nil {
 		selector(e, r.Selector, at.Child("selector"))
 	}
-	if r.ParameterNotFoundAction == nil {
+	if r.ParameterNotFoundAction == nil || *r.ParameterNotFoundAction == "" {
 		e.required(at.Child("parameterNotFoundAction"), "")
 		return
 	}

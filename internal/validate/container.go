@@ -29,8 +29,11 @@ func (p *pod) volume(name string) *corev1.Volume {
 
 func podContainers(e *problems, s *corev1.PodSpec, v []corev1.Volume, at *field.Path) {
 	p := &pod{PodSpec: s, volumes: v}
-	if s.TerminationGracePeriodSeconds != nil {
-		p.grace = *s.TerminationGracePeriodSeconds
+	if g := s.TerminationGracePeriodSeconds; g != nil {
+		p.grace = *g
+		if p.grace < 0 {
+			p.grace = 1 // as a negative one is taken
+		}
 	}
 	mainContainers(e, p, at.Child("containers"))
 	if len(s.InitContainers) > 0 {
@@ -281,8 +284,8 @@ func hostNetwork(e *problems, s *corev1.PodSpec, at *field.Path) {
 		for i := range containers {
 			for j := range containers[i].Ports {
 				if p := &containers[i].Ports[j]; p.HostPort != p.ContainerPort {
-					e.invalid(at.Child(list).Index(i).Child("ports").Index(j).Child("containerPort"), p.ContainerPort,
-						"must match `hostPort` when `hostNetwork` is true")
+					e.invalid(at.Child(list).Index(i).Child("ports").Index(j).Child("hostPort"), p.HostPort,
+						"must match `containerPort` when `hostNetwork` is true")
 				}
 			}
 		}

@@ -84,7 +84,7 @@ func timeZone(e *problems, zone string, at *field.Path) {
 		e.invalid(at, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")
 	default:
 		if _, err := time.LoadLocation(zone); err != nil {
-			e.invalid(at, zone, err.Error())
+			e.invalid(at, zone, "unknown time zone "+zone)
 		}
 	}
 }

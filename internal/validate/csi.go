@@ -41,9 +41,6 @@ var csiDriverRules = &rules{ // never changed
 }
 
 func csiDriver(e *problems, d *storagev1.CSIDriver) {
-	if d.Name != "" {
-		csiDriverName(e, d.Name, metadata, "name")
-	}
 	if d.Spec.AttachRequired == nil {
 		e.required(specPath.Child("attachedRequired"), "")
 	}

@@ -15,8 +15,10 @@ import (
 
 var definitionRules = &rules{ // never changed
 	create: rule(func(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
-		if c.Name != "" && c.Name != c.Spec.Names.Plural+"."+c.Spec.Group {
-			e.invalid(metadata.Child("name"), c.Name, `must be spec.names.plural+"."+spec.group`)
+		for _, f := range [...]struct{ field, name string }{{"generateName", c.GenerateName}, {"name", c.Name}} {
+			if f.name != "" && f.name != c.Spec.Names.Plural+"."+c.Spec.Group {
+				e.invalid(metadata.Child(f.field), f.name, `must be spec.names.plural+"."+spec.group`)
+			}
 		}
 		definition(e, c, nil)
 	}),

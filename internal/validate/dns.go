@@ -35,7 +35,7 @@ func dnsConfig(e *problems, s *corev1.PodSpec, at *field.Path) {
 		e.invalid(at.Child("nameservers"), c.Nameservers, fmt.Sprintf("must not have more than %v nameservers", mostNameservers))
 	}
 	for i, ip := range c.Nameservers {
-		e.all(validation.IsValidIPForLegacyField(at.Child("nameservers").Index(i), ip, false, nil))
+		e.all(e.ip(at.Child("nameservers").Index(i), ip))
 	}
 	if len(c.Searches) > mostSearchPaths {
 		e.invalid(at.Child("searches"), c.Searches, fmt.Sprintf("must not have more than %v search paths", mostSearchPaths))

@@ -74,14 +74,14 @@ func keyRef(e *problems, name, key string, at *field.Path) {
 // fileKeyRef judges a variable that is read from a file (KEP-3721).
 func fileKeyRef(e *problems, p *pod, r *corev1.FileKeySelector, at *field.Path) {
 	e.checked(at, "key", r.Key, validation.IsRelaxedEnvVarName)
-	e.given(at, "volumeName", r.VolumeName)
+	e.checked(at, "volumeName", r.VolumeName, dnsLabel)
 	if v := p.volume(r.VolumeName); v == nil {
 		e.add(field.NotFound(at.Child("volumeName"), r.VolumeName))
 	} else if v.EmptyDir == nil {
 		e.invalid(at.Child("volumeName"), r.VolumeName, "must be an emptyDir volume")
 	}
-	if e.given(at, "path", r.Path) {
-		nonReserved(e, r.Path, at)
+	if e.given(at, "path", r.Path) && slices.Contains(strings.Split(r.Path, "/"), "..") {
+		e.invalid(at.Child("path"), r.Path, "must not contain '..'")
 	}
 }
 

@@ -81,13 +81,13 @@ func (s storedExpressions) origin(expression string) cel.Origin {
 type policyExpressions struct {
 	e            *problems
 	params       bool
-	variables    *cel.Variables // nil without any
+	variables    *cel.Variables // nil where there is no such name
 	environments map[cel.Scope]*cel.Environment
 }
 
-func newPolicyExpressions(e *problems, k *admissionregistrationv1.ParamKind, variables int) *policyExpressions {
+func newPolicyExpressions(e *problems, k *admissionregistrationv1.ParamKind, variables bool) *policyExpressions {
 	x := &policyExpressions{e: e, params: k != nil, environments: map[cel.Scope]*cel.Environment{}}
-	if variables > 0 {
+	if variables {
 		x.variables = cel.NewVariables()
 	}
 	return x

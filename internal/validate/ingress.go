@@ -2,13 +2,13 @@ package validate
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 // ingressClassAnnotation is the older way to name a class.
@@ -27,11 +27,12 @@ var ingressRules = &rules{ // never changed
 		for i, l := range in.Status.LoadBalancer.Ingress {
 			at := statusPath.Child("loadBalancer", "ingress").Index(i)
 			if l.IP != "" {
-				e.all(validation.IsValidIPForLegacyField(at.Child("ip"), l.IP, false, nil))
+				e.all(e.ip(at.Child("ip"), l.IP))
+				e.warnIP(at, l.IP)
 			}
 			if l.Hostname != "" {
 				e.check(at, "hostname", l.Hostname, dnsSubdomain)
-				if _, err := netip.ParseAddr(l.Hostname); err == nil {
+				if netutils.ParseIPSloppy(l.Hostname) != nil {
 					e.invalid(at.Child("hostname"), l.Hostname, "must be a DNS name, not an IP address")
 				}
 			}
@@ -89,7 +90,7 @@ func ingressHost(e *problems, host string, at *field.Path) {
 	if host == "" {
 		return
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	if netutils.ParseIPSloppy(host) != nil {
 		e.invalid(at, host, "must be a DNS name, not an IP address")
 	}
 	if strings.Contains(host, "*") {

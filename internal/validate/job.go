@@ -13,10 +13,19 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 var jobRules = &rules{ // never changed
-	create: rule(job),
+	create: rule(func(e *problems, j *batchv1.Job) {
+		job(e, j)
+		if m := j.Spec.CompletionMode; m != nil && *m == batchv1.IndexedCompletion && ptr.Deref(j.Spec.Completions, 0) > 0 {
+			last := fmt.Sprintf("%s-%d", j.Name, *j.Spec.Completions-1)
+			if len(dnsLabel(last)) > 0 {
+				e.invalid(metadata.Child("name"), j.Name, "will not able to create pod with invalid DNS label: "+last)
+			}
+		}
+	}),
 	update: change(jobUpdate),
 	subresources: subresources{"status": change(func(e *problems, j, old *batchv1.Job) {
 		e.notNegative(statusPath, "active", int64(j.Status.Active))
@@ -50,6 +59,7 @@ var jobRules = &rules{ // never changed
 // What a Job whose pods have numbers may have.
 const (
 	mostParallel          = 100000
+	mostParallelOfMore    = 10000 // where more are to complete, each with failures of its own
 	mostFailureRules      = 20
 	mostFailureCodes      = 255
 	mostFailureConditions = 20
@@ -143,6 +153,17 @@ func jobSpec(e *problems, s *batchv1.JobSpec, at *field.Path) {
 		}
 		if indexed && s.Completions != nil && *m > *s.Completions {
 			e.invalid(at.Child("maxFailedIndexes"), *m, "must be less than or equal to completions")
+		}
+	}
+	if indexed && s.Completions != nil && *s.Completions > mostParallel && s.BackoffLimitPerIndex != nil {
+		const text = "must be less than or equal to %d when completions are above %d and used with backoff limit per index"
+		if s.MaxFailedIndexes == nil {
+			e.required(at.Child("maxFailedIndexes"), fmt.Sprintf("must be specified when completions is above %d", mostParallel))
+		} else if m := *s.MaxFailedIndexes; m > mostParallelOfMore {
+			e.invalid(at.Child("maxFailedIndexes"), m, fmt.Sprintf(text, mostParallelOfMore, mostParallel))
+		}
+		if p := s.Parallelism; p != nil && *p > mostParallelOfMore {
+			e.invalid(at.Child("parallelism"), *p, fmt.Sprintf(text, mostParallelOfMore, mostParallel))
 		}
 	}
 	if s.PodFailurePolicy != nil {

@@ -79,8 +79,8 @@ func subschema(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) 
 			e.forbidden(at.Child("additionalProperties"), "additionalProperties and properties are mutual exclusive")
 		}
 	}
-	schemaExtensions(e, s, at)
 	eachSubschema(s, at, func(s *apiextensionsv1.JSONSchemaProps, at *field.Path) { subschema(e, s, at) })
+	schemaExtensions(e, s, at)
 	for name, d := range sorted(s.Definitions) {
 		subschema(e, &d, at.Child("definitions").Key(name))
 	}
@@ -132,6 +132,7 @@ func schemaExtensions(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field
 		oneOf(e, at, "x-kubernetes-list-type", *l, "atomic", "map", "set")
 	}
 	listKeys(e, s, at)
+	listItems(e, s, at)
 	for i := range s.XValidations {
 		schemaRule(e, s, &s.XValidations[i], at.Child("x-kubernetes-validations").Index(i))
 	}
@@ -172,7 +173,44 @@ func listKeys(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
 			e.invalid(keys, s.XListMapKeys, "entries must all be names of item properties")
 		}
 		if slices.Contains(s.XListMapKeys[:i], k) {
-			e.invalid(keys.Index(i), k, "must not contain duplicate entries")
+			e.invalid(keys, s.XListMapKeys, "must not contain duplicate entries")
+		}
+	}
+}
+
+// listItems judges what the items are of a list that is merged by them: none
+// is nothing, each can be told from the others, and as a whole.
+func listItems(e *problems, s *apiextensionsv1.JSONSchemaProps, at *field.Path) {
+	if s.XListType == nil || s.Items == nil || s.Items.Schema == nil {
+		return
+	}
+	items, at := s.Items.Schema, at.Child("items")
+	given := func() {
+		if items.Nullable {
+			e.forbidden(at.Child("nullable"), "cannot be nullable when x-kubernetes-list-type is "+*s.XListType)
+		}
+	}
+	switch *s.XListType {
+	case "set":
+		const text = "must be atomic as item of a list with x-kubernetes-list-type=set"
+		switch {
+		case items.Type == "object" && (items.XMapType == nil || *items.XMapType != "atomic"):
+			e.invalid(at.Child("x-kubernetes-map-type"), nil, text)
+		case items.Type == "array" && items.XListType != nil && *items.XListType != "atomic":
+			e.invalid(at.Child("x-kubernetes-list-type"), *items.XListType, text)
+		}
+		given()
+	case "map":
+		given()
+		for _, k := range s.XListMapKeys {
+			p, ok := items.Properties[k]
+			at := at.Child("properties").Key(k)
+			if ok && p.Default == nil && !slices.Contains(items.Required, k) {
+				e.required(at.Child("default"), "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property")
+			}
+			if ok && p.Nullable {
+				e.forbidden(at.Child("nullable"), "this property is in x-kubernetes-list-map-keys, so it cannot be nullable")
+			}
 		}
 	}
 }

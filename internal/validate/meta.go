@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -24,11 +25,15 @@ func createMeta(r *scheme.Resource, k *rules, obj runtime.Object) field.ErrorLis
 	if !ok {
 		return nil
 	}
+	return append(namedMeta(r, k, m), finalizers(r, m)...)
+}
+
+func namedMeta(r *scheme.Resource, k *rules, m metav1.Object) field.ErrorList {
 	name := apivalidation.ValidateNameFunc(k.name)
 	if name == nil {
 		name = apivalidation.NameIsDNSSubdomain
 	}
-	return append(apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, name, metadata), finalizers(r, m)...)
+	return apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, name, metadata)
 }
 
 // plainFinalizers are those without a domain.
@@ -52,7 +57,9 @@ func finalizers(r *scheme.Resource, m metav1.Object) (errs field.ErrorList) {
 	return errs
 }
 
-func updateMeta(r *scheme.Resource, obj, old runtime.Object) field.ErrorList {
+// updateMeta judges the metadata of what replaces old; k is nil where the
+// kind's own rules do not look at it.
+func updateMeta(r *scheme.Resource, k *rules, obj, old runtime.Object) field.ErrorList {
 	m, ok := obj.(metav1.Object)
 	was, ok2 := old.(metav1.Object)
 	if !ok || !ok2 {
@@ -61,16 +68,46 @@ func updateMeta(r *scheme.Resource, obj, old runtime.Object) field.ErrorList {
 	if metaStays(m, was) {
 		return metavalidation.ValidateManagedFields(m.GetManagedFields(), metadata.Child("managedFields"))
 	}
-	return changedMeta(r, m, was)
+	return changedMeta(r, k, m, was)
 }
 
-func changedMeta(r *scheme.Resource, m, was metav1.Object) field.ErrorList {
+func changedMeta(r *scheme.Resource, k *rules, m, was metav1.Object) field.ErrorList {
 	errs := apivalidation.ValidateObjectMetaAccessor(m, r.Namespaced, path.ValidatePathSegmentName, metadata)
 	// Upstream looks at the change for all kinds and for each once more, and says it twice.
 	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m, was, metadata)...)
 	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(m, was, metadata)...)
+	if k != nil && namedAgain[r.Stored.GroupResource()] {
+		errs = append(errs, namedMeta(r, k, m)...)
+	}
 	return append(errs, finalizers(r, m)...)
 }
+
+// namedAgain are the kinds whose rules look at names, or at what they begin
+// with, at each write, and not only when an object is made.
+var namedAgain = func() map[schema.GroupResource]bool { // never changed
+	all := map[schema.GroupResource]bool{}
+	for group, names := range map[string][]string{
+		"": {"configmaps", "endpoints", "limitranges", "namespaces", "nodes", "persistentvolumeclaims", "persistentvolumes", "pods", "secrets", "serviceaccounts"},
+		"admissionregistration.k8s.io": {
+			"mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "mutatingwebhookconfigurations",
+			"validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations",
+		},
+		"apiregistration.k8s.io":       {"apiservices"},
+		"apps":                         {"controllerrevisions"},
+		"batch":                        {"jobs"},
+		"discovery.k8s.io":             {"endpointslices"},
+		"flowcontrol.apiserver.k8s.io": {"flowschemas", "prioritylevelconfigurations"},
+		"networking.k8s.io":            {"ingressclasses", "ingresses", "ipaddresses"},
+		"node.k8s.io":                  {"runtimeclasses"},
+		"resource.k8s.io":              {"resourceclaims", "resourceclaimtemplates"},
+		"storage.k8s.io":               {"csinodes", "csistoragecapacities", "storageclasses", "volumeattachments", "volumeattributesclasses"},
+	} {
+		for _, name := range names {
+			all[schema.GroupResource{Group: group, Resource: name}] = true
+		}
+	}
+	return all
+}()
 
 // metaStays tells, at a fraction of the cost of the rules, that there is nothing
 // for them to find: no field that they look at has changed, but for the managers

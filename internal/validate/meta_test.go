@@ -42,7 +42,7 @@ func TestMetaThatStays(t *testing.T) {
 		if rapid.Bool().Draw(t, "changed") {
 			is.ObjectMeta = draw("is ")
 		}
-		want, got := changedMeta(pods, is, was), updateMeta(pods, is, was)
+		want, got := changedMeta(pods, podRules, is, was), updateMeta(pods, podRules, is, was)
 		if want.ToAggregate() == nil != (got.ToAggregate() == nil) || want != nil && want.ToAggregate().Error() != got.ToAggregate().Error() {
 			t.Fatalf("%v, want %v", got, want)
 		}

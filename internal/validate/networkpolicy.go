@@ -1,13 +1,12 @@
 package validate
 
 import (
-	"net/netip"
 	"slices"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 var networkPolicyRules = &rules{create: rule(networkPolicy), update: same(networkPolicy)} // never changed
@@ -89,19 +88,22 @@ func ipBlock(e *problems, b *networkingv1.IPBlock, at *field.Path) {
 	if !e.given(at, "cidr", b.CIDR) {
 		return
 	}
-	if errs := validation.IsValidCIDRForLegacyField(at.Child("cidr"), b.CIDR, false, nil); len(errs) > 0 {
-		e.all(errs)
+	e.all(e.cidr(at.Child("cidr"), b.CIDR))
+	e.warnCIDR(at.Child("cidr"), b.CIDR)
+	_, whole, err := netutils.ParseCIDRSloppy(b.CIDR)
+	if err != nil {
 		return
 	}
-	whole, err := netip.ParsePrefix(b.CIDR)
+	most, _ := whole.Mask.Size()
 	for i, c := range b.Except {
 		at := at.Child("except").Index(i)
-		if errs := validation.IsValidCIDRForLegacyField(at, c, false, nil); len(errs) > 0 {
-			e.all(errs)
+		e.all(e.cidr(at, c))
+		e.warnCIDR(at, c)
+		_, part, err := netutils.ParseCIDRSloppy(c)
+		if err != nil {
 			continue
 		}
-		part, err2 := netip.ParsePrefix(c)
-		if err == nil && err2 == nil && (!whole.Contains(part.Addr()) || part.Bits() <= whole.Bits()) {
+		if bits, _ := part.Mask.Size(); !whole.Contains(part.IP) || bits <= most {
 			e.invalid(at, c, "must be a strict subset of `cidr`")
 		}
 	}

@@ -64,12 +64,15 @@ func podCIDRs(e *problems, n *corev1.Node) {
 		e.invalid(at.Index(0), list[0], "must match `podCIDR`")
 	}
 	for i, c := range list {
-		e.all(validation.IsValidCIDRForLegacyField(at.Index(i), c, false, nil))
+		e.all(e.cidr(at.Index(i), c))
+		e.warnCIDR(at.Index(i), c)
 	}
 	if len(list) > 2 || len(list) == 2 && list[0] == list[1] {
 		e.invalid(at, list, "may specify no more than one CIDR for each IP family")
 	}
 }
+
+const longestFeature = 253
 
 var featureName = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*(/[a-zA-Z0-9]+)*$`) // never changed
 
@@ -83,7 +86,9 @@ func nodeUpdate(e *problems, n, old *corev1.Node) {
 		if slices.Contains(n.Status.DeclaredFeatures[:i], name) {
 			e.add(field.Duplicate(statusPath.Child("declaredFeatures").Index(i), name))
 		}
-		if !featureName.MatchString(name) {
+		if len(name) > longestFeature {
+			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, fmt.Sprintf("invalid feature name %q: %s", name, validation.MaxLenError(longestFeature)))
+		} else if !featureName.MatchString(name) {
 			e.invalid(statusPath.Child("declaredFeatures").Index(i), name, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", name))
 		}
 	}

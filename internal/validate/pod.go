@@ -43,7 +43,7 @@ func podCreate(e *problems, p *corev1.Pod) {
 
 // podWhole is what holds for pods, of which some does not for their templates.
 func podWhole(e *problems, p *corev1.Pod) {
-	podSpec(e, &p.Spec, specPath)
+	podSpec(e, &p.Spec, p.Name, specPath)
 	if p.Spec.ServiceAccountName == "" {
 		for i := range p.Spec.Volumes {
 			projected := p.Spec.Volumes[i].Projected
@@ -73,7 +73,7 @@ func images(e *problems, containers []corev1.Container, at *field.Path) {
 // podTemplate judges the template of a workload's pods.
 func podTemplate(e *problems, t *corev1.PodTemplateSpec, at *field.Path) {
 	templateMeta(e, &t.ObjectMeta, at) // as upstream names them
-	podSpec(e, &t.Spec, at.Child("spec"))
+	podSpec(e, &t.Spec, "", at.Child("spec"))
 	if len(t.Spec.EphemeralContainers) > 0 {
 		e.forbidden(at.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template")
 	}
@@ -84,11 +84,12 @@ func templateMeta(e *problems, m *metav1.ObjectMeta, at *field.Path) {
 	e.all(apivalidation.ValidateAnnotations(m.Annotations, at.Child("annotations")))
 }
 
-func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
+// podSpec judges what pods and templates have in common; a template's pods have no name so far.
+func podSpec(e *problems, s *corev1.PodSpec, name string, at *field.Path) {
 	if s.TerminationGracePeriodSeconds == nil {
 		e.required(at.Child("terminationGracePeriodSeconds"), "")
 	}
-	v := volumes(e, s.Volumes, at.Child("volumes"))
+	v := volumes(e, s.Volumes, name, at.Child("volumes"))
 	resourceClaims(e, s.ResourceClaims, at.Child("resourceClaims"))
 	podContainers(e, s, v, at)
 	if s.Resources != nil {
@@ -133,7 +134,7 @@ func podSpec(e *problems, s *corev1.PodSpec, at *field.Path) {
 	}
 	for i, a := range s.HostAliases {
 		alias := at.Child("hostAliases").Index(i)
-		e.all(validation.IsValidIPForLegacyField(alias.Child("ip"), a.IP, false, nil))
+		e.all(e.ip(alias.Child("ip"), a.IP))
 		for j, name := range a.Hostnames {
 			e.texts(alias.Child("hostnames").Index(j), name, dnsSubdomain(name))
 		}
@@ -369,9 +370,17 @@ func specWarnings(s *corev1.PodSpec, at *field.Path) []string {
 			warn(at.Child("topologySpreadConstraints").Index(i).Child("labelSelector"), "a null labelSelector results in matching no pod")
 		}
 	}
+	if c := s.DNSConfig; c != nil {
+		for i, ip := range c.Nameservers {
+			at := at.Child("dnsConfig", "nameservers").Index(i)
+			if len(validation.IsValidIPForLegacyField(at, ip, true, nil)) == 0 {
+				out = append(out, validation.GetWarningsForIP(at, ip)...)
+			}
+		}
+	}
 	for i := range s.HostAliases {
 		ip, at := s.HostAliases[i].IP, at.Child("hostAliases").Index(i).Child("ip")
-		if len(validation.IsValidIPForLegacyField(at, ip, false, nil)) == 0 {
+		if len(validation.IsValidIPForLegacyField(at, ip, true, nil)) == 0 {
 			out = append(out, validation.GetWarningsForIP(at, ip)...)
 		}
 		if slices.ContainsFunc(s.HostAliases[:i], func(o corev1.HostAlias) bool { return o.IP == ip }) {

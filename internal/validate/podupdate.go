@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 const podFixed = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`," +
@@ -35,7 +36,7 @@ func podUpdate(e *problems, p, old *corev1.Pod) {
 	deadlineUpdate(e, s.ActiveDeadlineSeconds, was.ActiveDeadlineSeconds)
 	tolerationsUpdate(e, s.Tolerations, was.Tolerations)
 	for i, g := range s.SchedulingGates {
-		if !slices.Contains(was.SchedulingGates, g) {
+		if !slices.Contains(was.SchedulingGates, g) && !slices.Contains(s.SchedulingGates[i+1:], g) {
 			e.forbidden(specPath.Child("schedulingGates").Index(i).Child("name"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name))
 		}
 	}
@@ -233,25 +234,35 @@ func ended(e *problems, list, old []corev1.ContainerStatus, containers []corev1.
 }
 
 func podIPs(e *problems, s *corev1.PodStatus) {
-	for i, ip := range s.PodIPs {
-		at := statusPath.Child("podIPs").Index(i)
-		e.all(validation.IsValidIPForLegacyField(at, ip.IP, false, nil))
-		if slices.ContainsFunc(s.PodIPs[:i], func(o corev1.PodIP) bool { return o.IP == ip.IP }) {
-			e.add(field.Duplicate(at, ip))
-		}
-	}
-	if len(s.PodIPs) > 2 {
-		e.invalid(statusPath.Child("podIPs"), s.PodIPs, "may specify no more than one IP for each IP family")
-	}
 	if len(s.HostIPs) > 0 && s.HostIP != s.HostIPs[0].IP {
 		e.invalid(statusPath.Child("hostIPs").Index(0).Child("ip"), s.HostIPs[0].IP, "must be equal to `hostIP`")
 	}
-	for i, ip := range s.HostIPs {
-		at := statusPath.Child("hostIPs").Index(i)
-		e.all(validation.IsValidIPForLegacyField(at, ip.IP, false, nil))
-		if slices.ContainsFunc(s.HostIPs[:i], func(o corev1.HostIP) bool { return o.IP == ip.IP }) {
-			e.add(field.Duplicate(at, ip))
-		}
+	var pod, host []string
+	for _, ip := range s.PodIPs {
+		pod = append(pod, ip.IP)
+	}
+	for _, ip := range s.HostIPs {
+		host = append(host, ip.IP)
+	}
+	oneOfFamilies(e, pod, s.PodIPs, statusPath.Child("podIPs"))
+	oneOfFamilies(e, host, s.HostIPs, statusPath.Child("hostIPs"))
+}
+
+// oneOfFamilies judges addresses of which there may be one of each family.
+func oneOfFamilies(e *problems, ips []string, shown any, at *field.Path) {
+	for i, ip := range ips {
+		e.all(e.ip(at.Index(i), ip))
+		e.warnIP(at.Index(i).Child("ip"), ip)
+	}
+	if len(ips) < 2 {
+		return
+	}
+	dual, err := netutils.IsDualStackIPStrings(ips)
+	if err != nil {
+		e.add(field.InternalError(at, fmt.Errorf("failed to check for dual stack with error:%w", err)))
+	}
+	if !dual || len(ips) > 2 {
+		e.invalid(at, shown, "may specify no more than one IP for each IP family")
 	}
 }
 

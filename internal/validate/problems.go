@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -8,6 +9,8 @@ import (
 	"clipper/internal/cel"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -18,7 +21,10 @@ type problems struct {
 	// cel compiles expressions; those that the object held before are stored.
 	cel    *cel.Compiler
 	stored storedExpressions
-	work   int // what it took to compile them
+	work   int            // what it took to compile them
+	old    runtime.Object // what is replaced, or nil
+	// warnings are what was found besides, of what is allowed.
+	warnings []string
 }
 
 func (e *problems) add(errs ...*field.Error) { e.list = append(e.list, errs...) }
@@ -119,6 +125,21 @@ func (e *problems) immutable(parent *field.Path, name string, value any, equal b
 }
 
 func dnsSubdomain(name string) []string { return validation.IsDNS1123Subdomain(name) }
+
+// longName is what is wrong with the name of a kind whose names are judged by
+// its schema, which counts bytes, and does not look at what names begin with.
+func longName(name string, prefix bool) []string {
+	if prefix {
+		return path.ValidatePathSegmentName(name, prefix)
+	}
+	texts := apivalidation.NameIsDNSSubdomain(name, prefix)
+	for i, text := range texts {
+		if text == validation.MaxLenError(validation.DNS1123SubdomainMaxLength) {
+			texts[i] = fmt.Sprintf("must be no more than %d bytes", validation.DNS1123SubdomainMaxLength)
+		}
+	}
+	return texts
+}
 
 func dnsLabel(name string) []string { return validation.IsDNS1123Label(name) }
 

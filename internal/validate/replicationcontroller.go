@@ -7,6 +7,7 @@ import (
 )
 
 var replicationControllerRules = &rules{ // never changed
+	name:   longName,
 	create: rule(replicationController),
 	update: same(replicationController),
 	subresources: subresources{"status": same(func(e *problems, r *corev1.ReplicationController) {

@@ -16,6 +16,7 @@ import (
 
 var (
 	deviceClassRules = &rules{ // never changed
+		name:   longName,
 		create: rule(deviceClass),
 		update: change(func(e *problems, c, old *resourcev1.DeviceClass) {
 			e.before().selectors(old.Spec.Selectors)
@@ -27,7 +28,10 @@ var (
 		update: change(func(e *problems, c, old *resourcev1.ResourceClaim) {
 			e.immutable(nil, "spec", c.Spec, sameSpec(c.Spec, old.Spec))
 		}),
-		subresources: subresources{"status": same(func(e *problems, c *resourcev1.ResourceClaim) {
+		subresources: subresources{"status": change(func(e *problems, c, old *resourcev1.ResourceClaim) {
+			if now, was := c.Status.Allocation, old.Status.Allocation; now != nil && was != nil {
+				e.immutable(field.NewPath("status"), "allocation", now, sameSpec(now, was))
+			}
 			at := field.NewPath("status", "reservedFor")
 			if n := len(c.Status.ReservedFor); n > resourcev1.ResourceClaimReservedForMaxSize {
 				e.add(field.TooMany(at, n, resourcev1.ResourceClaimReservedForMaxSize))

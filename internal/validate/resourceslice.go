@@ -40,7 +40,7 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 		name string
 		set  bool
 	}{
-		{"nodeName", s.NodeName != nil}, {"nodeSelector", s.NodeSelector != nil},
+		{"nodeName", s.NodeName != nil && *s.NodeName != ""}, {"nodeSelector", s.NodeSelector != nil},
 		{"allNodes", s.AllNodes != nil && *s.AllNodes}, {"perDeviceNodeSelection", s.PerDeviceNodeSelection != nil && *s.PerDeviceNodeSelection},
 	} {
 		if f.set {
@@ -55,8 +55,12 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 	default:
 		e.invalid(at, "{"+strings.Join(set, ", ")+"}", exactly+", but multiple fields are set")
 	}
-	if s.NodeName != nil {
-		e.check(at, "nodeName", *s.NodeName, dnsSubdomain)
+	switch n := s.NodeName; {
+	case n == nil:
+	case *n == "":
+		e.invalid(at.Child("nodeName"), *n, "must be either unset or set to a non-empty string")
+	default:
+		e.check(at, "nodeName", *n, dnsSubdomain)
 	}
 	if s.NodeSelector != nil {
 		oneNodeTerm(e, s.NodeSelector, at.Child("nodeSelector"))
@@ -69,7 +73,7 @@ func resourceSlice(e *problems, r *resourcev1.ResourceSlice) {
 			e.invalid(at.Child(f.name), false, "must be either unset or set to true")
 		}
 	}
-	if len(s.Devices) > 0 && len(s.SharedCounters) > 0 {
+	if s.Devices != nil && s.SharedCounters != nil {
 		e.invalid(at, "", "only one of `sharedCounters` or `devices` is allowed")
 	}
 	sliceDevices(e, s, at.Child("devices"))

@@ -140,7 +140,7 @@ type place struct {
 	root bool
 	// values is how many there may be; math.MaxUint64 is any number.
 	values uint64
-	// apart is the list whose items cannot be told from what they were before.
+	// apart is the list, or map, whose items cannot be told from what they were before.
 	apart *field.Path
 }
 
@@ -157,8 +157,12 @@ func (r *schemaRules) check(s *schema.Structural, at *field.Path) {
 }
 
 func (r *schemaRules) visit(s *schema.Structural, p place) {
+	apart := p.apart
+	if m := s.XMapType; apart == nil && m != nil && *m != "granular" && *m != "atomic" {
+		apart = p.at
+	}
 	for name, child := range sorted(s.Properties) {
-		r.visit(&child, place{at: p.at.Child("properties").Key(name), values: p.values, apart: p.apart})
+		r.visit(&child, place{at: p.at.Child("properties").Key(name), values: p.values, apart: apart})
 	}
 	var items, properties *int64
 	if v := s.ValueValidation; v != nil {
@@ -172,7 +176,7 @@ func (r *schemaRules) visit(s *schema.Structural, p place) {
 		r.visit(s.Items, below)
 	}
 	if a := s.AdditionalProperties; a != nil && a.Structural != nil {
-		r.visit(a.Structural, place{at: p.at.Child("additionalProperties"), values: times(p.values, properties), apart: p.apart})
+		r.visit(a.Structural, place{at: p.at.Child("additionalProperties"), values: times(p.values, properties), apart: apart})
 	}
 	if len(s.XValidations) > 0 {
 		r.compile(s, p, r.spoilt(p.at))

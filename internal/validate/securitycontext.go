@@ -243,11 +243,11 @@ func sysctls(e *problems, s *corev1.PodSpec, at *field.Path) {
 		} else {
 			dotted := sysctlName(c.Name)
 			if s.HostNetwork && strings.HasPrefix(dotted, "net.") {
-				e.invalid(name, c.Name, "may not be set when 'hostNetwork' is true")
+				e.invalid(name, c.Name, "may not be specified when 'hostNetwork' is true")
 			}
 			ipc := strings.HasPrefix(dotted, "kernel.shm") || strings.HasPrefix(dotted, "kernel.msg") || dotted == "kernel.sem" || strings.HasPrefix(dotted, "fs.mqueue.")
 			if s.HostIPC && ipc {
-				e.invalid(name, c.Name, "may not be set when 'hostIPC' is true")
+				e.invalid(name, c.Name, "may not be specified when 'hostIPC' is true")
 			}
 		}
 		if slices.ContainsFunc(list[:i], func(o corev1.Sysctl) bool { return o.Name == c.Name }) {

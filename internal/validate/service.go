@@ -9,9 +9,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 var serviceRules = &rules{ // never changed
@@ -197,7 +199,8 @@ func clusterIPs(e *problems, s *corev1.ServiceSpec) {
 			}
 			return
 		}
-		e.all(validation.IsValidIPForLegacyField(at, ip, false, nil))
+		e.all(e.ip(at, ip))
+		e.warnIP(at, ip)
 		f := family(ip)
 		if f == "" {
 			continue
@@ -216,8 +219,8 @@ func isFamily(f corev1.IPFamily) bool { return f == corev1.IPv4Protocol || f == 
 
 // ServiceAddresses judges what a Service's addresses are given by. Who gives
 // them asks first, and nothing else is said of a Service that they are wrong of.
-func ServiceAddresses(svc *corev1.Service) field.ErrorList {
-	var e problems
+func ServiceAddresses(svc *corev1.Service, old runtime.Object) field.ErrorList {
+	e := problems{old: old}
 	clusterIPs(&e, &svc.Spec)
 	return e.list
 }
@@ -236,13 +239,15 @@ func family(ip string) corev1.IPFamily {
 
 func loadBalancer(e *problems, s *corev1.ServiceSpec) {
 	const only = "may only be used when `type` is 'LoadBalancer'"
+	e.warnIP(specPath.Child("loadBalancerIP"), s.LoadBalancerIP)
 	is := s.Type == corev1.ServiceTypeLoadBalancer
 	ranges := specPath.Child("LoadBalancerSourceRanges")
 	if len(s.LoadBalancerSourceRanges) > 0 && !is {
 		e.forbidden(ranges, only)
 	}
 	for i, r := range s.LoadBalancerSourceRanges {
-		e.all(validation.IsValidCIDRForLegacyField(ranges.Index(i), strings.TrimSpace(r), false, nil))
+		e.all(e.cidr(ranges.Index(i), strings.TrimSpace(r)))
+		e.warnCIDR(specPath.Child("loadBalancerSourceRanges").Index(i), strings.TrimSpace(r))
 	}
 	if is && s.AllocateLoadBalancerNodePorts == nil {
 		e.required(specPath.Child("allocateLoadBalancerNodePorts"), "")
@@ -333,7 +338,8 @@ func serviceStatus(e *problems, s *corev1.Service) {
 	for i, in := range s.Status.LoadBalancer.Ingress {
 		at := at.Index(i)
 		if in.IP != "" {
-			e.all(validation.IsValidIPForLegacyField(at.Child("ip"), in.IP, false, nil))
+			e.all(e.ip(at.Child("ip"), in.IP))
+			e.warnIP(at, in.IP)
 			if in.IPMode == nil {
 				e.required(at.Child("ipMode"), "must be specified when `ip` is set")
 			}
@@ -343,7 +349,7 @@ func serviceStatus(e *problems, s *corev1.Service) {
 		optionalOneOf(e, at, "ipMode", in.IPMode, corev1.LoadBalancerIPModeProxy, corev1.LoadBalancerIPModeVIP)
 		if in.Hostname != "" {
 			e.check(at, "hostname", in.Hostname, dnsSubdomain)
-			if _, err := netip.ParseAddr(in.Hostname); err == nil {
+			if netutils.ParseIPSloppy(in.Hostname) != nil {
 				e.invalid(at.Child("hostname"), in.Hostname, "must be a DNS name, not an IP address")
 			}
 		}
@@ -368,7 +374,7 @@ func serviceWarnings(s, old *corev1.Service) []string {
 	if len(s.Spec.ExternalIPs) > 0 && s.Spec.Type == corev1.ServiceTypeExternalName {
 		out = append(out, fmt.Sprintf("spec.externalIPs is ignored when spec.type is %q", s.Spec.Type))
 	}
-	if used := s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != corev1.ClusterIPNone; used && len(s.Spec.ExternalIPs) > 0 && (old == nil || !slices.Equal(s.Spec.ExternalIPs, old.Spec.ExternalIPs)) {
+	if used := s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ClusterIP != corev1.ClusterIPNone; used && len(s.Spec.ExternalIPs) > 0 {
 		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
 	if s.Spec.Type != corev1.ServiceTypeExternalName && s.Spec.ExternalName != "" {
@@ -384,10 +390,11 @@ func serviceWarnings(s, old *corev1.Service) []string {
 // endpointIP judges an address that traffic goes to: those that mean something
 // on each node, or to each, would give what is the node's own.
 func endpointIP(e *problems, ip string, at *field.Path) {
-	if errs := validation.IsValidIPForLegacyField(at, ip, false, nil); len(errs) > 0 {
+	if errs := e.ip(at, ip); len(errs) > 0 {
 		e.all(errs)
 		return
 	}
+	e.warnIP(at, ip)
 	a, err := netip.ParseAddr(ip)
 	if err != nil {
 		return // an old form, which is left to what it means elsewhere

@@ -2,11 +2,11 @@ package validate
 
 import (
 	"slices"
-	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 var serviceCIDRRules = &rules{ // never changed
@@ -41,7 +41,10 @@ func cidrs(e *problems, all []string, at *field.Path) {
 		return
 	case len(all) > 2:
 		e.invalid(at, all, "may only hold up to 2 values")
-	case len(all) == 2 && len(validation.IsValidCIDR(nil, all[0]))+len(validation.IsValidCIDR(nil, all[1])) == 0 && strings.Contains(all[0], ":") == strings.Contains(all[1], ":"):
+	case len(all) == 2:
+		if dual, err := netutils.IsDualStackCIDRStrings(all); err != nil || dual {
+			break
+		}
 		e.invalid(at, all, "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64")
 	}
 	for i, c := range all {

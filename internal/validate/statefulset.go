@@ -85,6 +85,9 @@ func withClaims(t *corev1.PodTemplateSpec, claims []corev1.PersistentVolumeClaim
 	}
 	all := make([]corev1.Volume, 0, len(claims)+len(t.Spec.Volumes))
 	for i := range claims {
+		if slices.ContainsFunc(claims[:i], func(c corev1.PersistentVolumeClaim) bool { return c.Name == claims[i].Name }) {
+			continue
+		}
 		all = append(all, corev1.Volume{Name: claims[i].Name, VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claims[i].Name},
 		}})

@@ -47,27 +47,27 @@ func (v *Rules) Create(r *scheme.Resource, obj runtime.Object) (field.ErrorList,
 	if k.create != nil {
 		k.create(&e, obj)
 	}
-	return e.list, k.warn(obj, nil)
+	return e.list, append(k.warn(obj, nil), e.warnings...)
 }
 
 // Update returns what is wrong with an object that replaces old, and warnings.
 func (v *Rules) Update(r *scheme.Resource, obj, old runtime.Object) (field.ErrorList, []string) {
 	k := v.of(r)
-	e := problems{list: updateMeta(r, obj, old), cel: v.cel}
+	e := problems{list: updateMeta(r, k, obj, old), cel: v.cel, old: old}
 	if k.update != nil {
 		k.update(&e, obj, old)
 	}
-	return e.list, k.warn(obj, old)
+	return e.list, append(k.warn(obj, old), e.warnings...)
 }
 
 // UpdateSubresource returns what is wrong with a write through a subresource
 // that reads and writes the object.
 func (v *Rules) UpdateSubresource(r *scheme.Resource, subresource string, obj, old runtime.Object) (field.ErrorList, []string) {
-	e := problems{list: updateMeta(r, obj, old), cel: v.cel}
+	e := problems{list: updateMeta(r, nil, obj, old), cel: v.cel, old: old}
 	if f := v.of(r).subresources[subresource]; f != nil {
 		f(&e, obj, old)
 	}
-	return e.list, nil
+	return e.list, e.warnings
 }
 
 var none = &rules{} // never changed

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"fmt"
 	"net"
 	"path"
 	"slices"
@@ -12,11 +13,17 @@ import (
 )
 
 // volumes returns those that can be referred to.
-func volumes(e *problems, list []corev1.Volume, at *field.Path) []corev1.Volume {
+func volumes(e *problems, list []corev1.Volume, pod string, at *field.Path) []corev1.Volume {
 	good := list
 	for i := range list {
 		v, at, before := &list[i], at.Index(i), len(e.list)
 		volumeSource(e, &v.VolumeSource, v.Name, at)
+		if v.Ephemeral != nil && pod != "" && v.Name != "" {
+			claim := pod + "-" + v.Name
+			for _, text := range dnsSubdomain(claim) {
+				e.invalid(at.Child("name"), v.Name, fmt.Sprintf("PVC name %q: %s", claim, text))
+			}
+		}
 		e.checked(at, "name", v.Name, dnsLabel)
 		if v.Name != "" && slices.ContainsFunc(list[:i], func(o corev1.Volume) bool { return o.Name == v.Name }) {
 			e.add(field.Duplicate(at.Child("name"), v.Name))

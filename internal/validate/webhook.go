@@ -94,7 +94,7 @@ func hooks(e *problems, all, old []hook) {
 		e.before().add(w.conditions, nil)
 	}
 	asBefore := slices.EqualFunc(all, old, func(a, b hook) bool { return slices.Equal(a.conditions, b.conditions) })
-	names, x := map[string]bool{}, newPolicyExpressions(e, nil, 0)
+	names, x := map[string]bool{}, newPolicyExpressions(e, nil, false)
 	for i, w := range all {
 		at := field.NewPath("webhooks").Index(i)
 		w.check(e, names, at)
@@ -269,7 +269,7 @@ func matchedResources(e *problems, resources []string, at *field.Path) {
 		e.required(at, "")
 	}
 	subs, whole := map[string]bool{}, map[string]bool{}
-	plain := 0
+	all, others := false, false // in this order: upstream minds only what follows a "*"
 	for i, r := range resources {
 		if r == "" {
 			e.required(at.Index(i), "")
@@ -280,7 +280,8 @@ func matchedResources(e *problems, resources []string, at *field.Path) {
 		}
 		name, sub, isSub := strings.Cut(r, "/")
 		if !isSub {
-			plain++
+			others = others || all && r != "*"
+			all = all || r == "*"
 			continue
 		}
 		switch {
@@ -299,7 +300,7 @@ func matchedResources(e *problems, resources []string, at *field.Path) {
 	if len(resources) > 1 && slices.Contains(resources, "*/*") {
 		e.invalid(at, resources, "if '*/*' is present, must not specify other resources")
 	}
-	if plain > 1 && slices.Contains(resources, "*") {
+	if others {
 		e.invalid(at, resources, "if '*' is present, must not specify other resources without subresources")
 	}
 }

@@ -21,6 +21,9 @@ func TestExploreReads(t *testing.T) {
 		t.Skip("no -explore and -server")
 	}
 	both := [2]*api{ours(t), theirs(t)}
+	for _, a := range both {
+		a.ask("POST", "/api/v1/namespaces/default/serviceaccounts", jsonType, jsonType, []byte(`{"metadata":{"name":"default"}}`))
+	}
 	var out strings.Builder
 	asked, differ := 0, map[string]int{}
 	save := func() {
@@ -96,7 +99,7 @@ func TestExploreReads(t *testing.T) {
 		}
 		for _, q := range []string{
 			"", "limit=1", "limit=-1", "limit=x", "continue=x", "resourceVersion=x", "resourceVersion=0", "resourceVersion=-1", "resourceVersion=0&resourceVersionMatch=Exact",
-			"resourceVersionMatch=X", "resourceVersionMatch=Exact", "resourceVersionMatch=NotOlderThan", "resourceVersion=1&resourceVersionMatch=Exact", "resourceVersion=99999999&resourceVersionMatch=NotOlderThan&timeoutSeconds=1",
+			"resourceVersionMatch=X", "resourceVersionMatch=Exact", "resourceVersionMatch=NotOlderThan", "resourceVersion=99999999&resourceVersionMatch=NotOlderThan&timeoutSeconds=1",
 			"limit=1&continue=x&resourceVersion=1", "sendInitialEvents=true", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "watch=1&sendInitialEvents=true&timeoutSeconds=1",
 			"watch=1&resourceVersionMatch=NotOlderThan&timeoutSeconds=1", "watch=1&resourceVersion=x&timeoutSeconds=1", "watch=x&timeoutSeconds=1", "labelSelector=a%20b", "labelSelector=a%3D%3D", "labelSelector=a%20in%20(b", "labelSelector=!",
 			"labelSelector=a%3Db", "fieldSelector=a", "fieldSelector=x%3Dy", "fieldSelector=metadata.name%3Dx", "fieldSelector=metadata.namespace%3Dx", "fieldSelector=metadata.name!%3Dx", "fieldSelector=spec.nodeName%3Dx",

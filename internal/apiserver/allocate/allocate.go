@@ -16,12 +16,11 @@ import (
 
 // Range is a set of taken numbers from 0 to a size.
 type Range struct {
-	rand  rand.Source
-	size  int
-	band  int // numbers below are chosen last
-	taken []uint64
-	count int
-	never int // of the taken, those that nobody may have
+	rand     rand.Source
+	from, to int // the numbers that anybody may have
+	band     int // numbers below are chosen last
+	taken    []uint64
+	count    int
 	// base is what number 0 stands for.
 	base netip.Addr
 	port int32
@@ -32,7 +31,7 @@ type Range struct {
 const most = 1 << 20
 
 func newRange(size, band int, r rand.Source) *Range {
-	return &Range{rand: r, size: size, band: band, taken: make([]uint64, (size+63)/64)}
+	return &Range{rand: r, to: size, band: band, taken: make([]uint64, (size+63)/64)}
 }
 
 // Addresses returns the range of a CIDR's addresses without the network's own
@@ -54,11 +53,10 @@ func Addresses(cidr netip.Prefix, r rand.Source) (*Range, error) {
 	}
 	a := newRange(size, band, r)
 	a.base = cidr.Addr()
-	a.Take(0)
+	a.from = 1
 	if cidr.Addr().Is4() && host < 20 {
-		a.Take(size - 1)
+		a.to--
 	}
-	a.never = a.count
 	return a, nil
 }
 
@@ -88,6 +86,9 @@ func (a *Range) Take(n int) bool {
 	return true
 }
 
+// Taken tells whether a number is taken.
+func (a *Range) Taken(n int) bool { return a.taken[n/64]&(1<<(n%64)) != 0 }
+
 // Free gives a number back.
 func (a *Range) Free(n int) {
 	word, bit := &a.taken[n/64], uint64(1)<<(n%64)
@@ -98,17 +99,17 @@ func (a *Range) Free(n int) {
 }
 
 // Counts returns how many numbers were taken, and how many are free.
-func (a *Range) Counts() (taken, free int) { return a.count - a.never, a.size - a.count }
+func (a *Range) Counts() (taken, free int) { return a.count, a.to - a.from - a.count }
 
 // Any takes a number by chance, or returns false if all are taken.
 func (a *Range) Any() (int, bool) {
-	if a.count == a.size {
+	if a.count == a.to-a.from {
 		return 0, false
 	}
-	if n := a.free(a.band, a.size); n >= 0 {
+	if n := a.free(max(a.from, a.band), a.to); n >= 0 {
 		return n, a.Take(n)
 	}
-	n := a.free(0, a.band)
+	n := a.free(a.from, a.band)
 	return n, n >= 0 && a.Take(n)
 }
 
@@ -150,7 +151,7 @@ func (a *Range) Address(ip netip.Addr) int {
 		return -1
 	}
 	n := binary.BigEndian.Uint64(x[8:]) - binary.BigEndian.Uint64(y[8:])
-	if n >= uint64(a.size) {
+	if n < uint64(a.from) || n >= uint64(a.to) {
 		return -1
 	}
 	return int(n)
@@ -169,7 +170,7 @@ func (a *Range) AddressAt(n int) netip.Addr {
 
 // Port returns the number of a port, or -1 if it is not in the range.
 func (a *Range) Port(port int32) int {
-	if n := int(port - a.port); n >= 0 && n < a.size {
+	if n := int(port - a.port); n >= 0 && n < a.to {
 		return n
 	}
 	return -1
@@ -179,4 +180,4 @@ func (a *Range) Port(port int32) int {
 func (a *Range) PortAt(n int) int32 { return a.port + int32(n) }
 
 // Bounds returns the first and the last port.
-func (a *Range) Bounds() (first, last int32) { return a.port, a.port + int32(a.size) - 1 }
+func (a *Range) Bounds() (first, last int32) { return a.port, a.port + int32(a.to) - 1 }

@@ -20,12 +20,12 @@ func TestRange(t *testing.T) {
 			t.Fatal(err)
 		}
 		size := 1 << (32 - bits)
-		taken := map[int]bool{0: true, size - 1: true}
+		taken := map[int]bool{}
 		t.Repeat(map[string]func(*rapid.T){
 			"any": func(t *rapid.T) {
 				n, ok := a.Any()
-				if ok == (len(taken) == size) {
-					t.Fatalf("any: %v with %d of %d taken", ok, len(taken), size)
+				if ok == (len(taken) == size-2) {
+					t.Fatalf("any: %v with %d of %d taken", ok, len(taken), size-2)
 				}
 				if !ok {
 					return
@@ -37,7 +37,7 @@ func TestRange(t *testing.T) {
 				taken[n] = true
 			},
 			"take": func(t *rapid.T) {
-				n := rapid.IntRange(0, size-1).Draw(t, "n")
+				n := rapid.IntRange(1, size-2).Draw(t, "n")
 				if a.Take(n) == taken[n] {
 					t.Fatalf("take %d: taken already: %v", n, taken[n])
 				}

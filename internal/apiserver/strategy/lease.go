@@ -13,7 +13,7 @@ func lease() *Strategy {
 		s.Strategy, s.PreferredHolder = nil, nil
 	}
 	return &Strategy{
-		CreateOnUpdate: true, Conditional: true,
-		Create: drop, Update: func(o, _ runtime.Object) { drop(o) },
+		CreateOnUpdate: true,
+		Create:         drop, Update: func(o, _ runtime.Object) { drop(o) },
 	}
 }

@@ -38,7 +38,6 @@ func policy() map[string]*Strategy {
 
 func storage() map[string]*Strategy {
 	return map[string]*Strategy{
-		"csinodes":   {Conditional: true},
 		"csidrivers": csiDriver(),
 		"volumeattachments": halves(
 			func(v *storagev1.VolumeAttachment) *storagev1.VolumeAttachmentSpec { return &v.Spec },
@@ -49,7 +48,7 @@ func storage() map[string]*Strategy {
 
 // csiDriver counts the changes of a driver, of which a new one has none.
 func csiDriver() *Strategy {
-	return &Strategy{Conditional: true, Update: func(o, was runtime.Object) {
+	return &Strategy{Update: func(o, was runtime.Object) {
 		if d, old := o.(*storagev1.CSIDriver), was.(*storagev1.CSIDriver); !same(&d.Spec, &old.Spec) {
 			d.Generation = old.Generation + 1
 		}

@@ -130,7 +130,7 @@ func PodQOS(p *corev1.Pod) corev1.PodQOSClass {
 			}
 		}
 	}
-	if p.Spec.Resources != nil && (len(p.Spec.Resources.Requests) > 0 || len(p.Spec.Resources.Limits) > 0) {
+	if p.Spec.Resources != nil {
 		see(p.Spec.Resources)
 	} else {
 		for i := range p.Spec.InitContainers {

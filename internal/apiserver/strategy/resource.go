@@ -2,6 +2,7 @@ package strategy
 
 import (
 	resourcev1 "k8s.io/api/resource/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 // dropMappings: DRANodeAllocatableResources is alpha.
@@ -19,7 +20,12 @@ func dynamicResources() map[string]*Strategy {
 			func(c *resourcev1.ResourceClaim) *resourcev1.ResourceClaimStatus { return &c.Status },
 			false, nil),
 		"resourceslices": with(specOnly(func(s *resourcev1.ResourceSlice) *resourcev1.ResourceSliceSpec { return &s.Spec }), func(s *Strategy) {
+			update := s.Update
 			first(s, dropMappings)
+			s.Update = func(o, was runtime.Object) {
+				update(o, was) // which counts mappings as changes
+				dropMappings(o.(*resourcev1.ResourceSlice))
+			}
 		}),
 	}
 }

@@ -72,8 +72,16 @@ func patchService(svc, old *corev1.Service) {
 			n.IPFamilyPolicy = o.IPFamilyPolicy
 		}
 	}
-	if wantsClusterIP(o) && !wantsClusterIP(n) && n.ClusterIP == o.ClusterIP {
-		n.ClusterIP, n.ClusterIPs, n.IPFamilies, n.IPFamilyPolicy = "", nil, nil, nil
+	if wantsClusterIP(o) && !wantsClusterIP(n) {
+		if n.ClusterIP == o.ClusterIP && slices.Equal(n.ClusterIPs, o.ClusterIPs) {
+			n.ClusterIP, n.ClusterIPs = "", nil
+		}
+		if slices.Equal(n.IPFamilies, o.IPFamilies) {
+			n.IPFamilies = nil
+		}
+		if p := n.IPFamilyPolicy; p != nil && o.IPFamilyPolicy != nil && *p == *o.IPFamilyPolicy {
+			n.IPFamilyPolicy = nil
+		}
 	}
 	if WantsNodePorts(n) && WantsNodePorts(o) {
 		keepNodePorts(n, o)
@@ -113,25 +121,18 @@ func patchService(svc, old *corev1.Service) {
 	}
 }
 
-// keepNodePorts gives ports that state no node port the one that the same
-// protocol and port had, unless a port claims it by name.
+// keepNodePorts gives ports that state no node port the one that the port of
+// their name had, unless another claims it.
 func keepNodePorts(n, o *corev1.ServiceSpec) {
-	type key struct {
-		protocol corev1.Protocol
-		port     int32
-	}
-	had := map[key]int32{}
-	for _, p := range o.Ports {
-		had[key{p.Protocol, p.Port}] = p.NodePort
-	}
-	used := map[key]bool{}
+	var claimed []int32
 	for _, p := range n.Ports {
-		used[key{p.Protocol, p.NodePort}] = true
+		claimed = append(claimed, p.NodePort)
 	}
 	for i := range n.Ports {
 		p := &n.Ports[i]
-		if port := had[key{p.Protocol, p.Port}]; p.NodePort == 0 && !used[key{p.Protocol, port}] {
-			p.NodePort = port
+		was := slices.IndexFunc(o.Ports, func(q corev1.ServicePort) bool { return q.Name == p.Name })
+		if p.NodePort == 0 && was >= 0 && !slices.Contains(claimed, o.Ports[was].NodePort) {
+			p.NodePort = o.Ports[was].NodePort
 		}
 	}
 }

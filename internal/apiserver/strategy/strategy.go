@@ -26,6 +26,8 @@ type Strategy struct {
 	Update func(obj, old runtime.Object)
 	// Sub does the same for subresources that read and write the object, by name.
 	Sub map[string]func(obj, old runtime.Object)
+	// Judged completes what has been found to be right.
+	Judged func(obj runtime.Object)
 	// Scale reads and writes the replicas, where there is a scale subresource.
 	Scale *Scale
 
@@ -69,7 +71,6 @@ func New() map[schema.GroupResource]*Strategy {
 		{"coordination.k8s.io", map[string]*Strategy{"leases": lease()}},
 		{"discovery.k8s.io", map[string]*Strategy{"endpointslices": endpointSlice()}},
 		{"scheduling.k8s.io", map[string]*Strategy{"priorityclasses": priorityClass()}},
-		{"node.k8s.io", map[string]*Strategy{"runtimeclasses": {Conditional: true}}},
 		{"admissionregistration.k8s.io", admissionRegistration()},
 		{"apiextensions.k8s.io", map[string]*Strategy{"customresourcedefinitions": customResourceDefinition()}},
 		{"apiregistration.k8s.io", map[string]*Strategy{"apiservices": apiService()}},
@@ -87,12 +88,16 @@ func New() map[schema.GroupResource]*Strategy {
 		}
 		withoutDisabled(m[r], spec)
 	}
-	for _, r := range returned() {
-		if m[r] == nil {
-			m[r] = &Strategy{}
+	each := func(all []schema.GroupResource, f func(*Strategy)) {
+		for _, r := range all {
+			if m[r] == nil {
+				m[r] = &Strategy{}
+			}
+			f(m[r])
 		}
-		m[r].ReturnDeleted = true
 	}
+	each(returned(), func(s *Strategy) { s.ReturnDeleted = true })
+	each(conditional(), func(s *Strategy) { s.Conditional = true })
 	return m
 }
 

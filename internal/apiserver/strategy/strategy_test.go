@@ -116,7 +116,7 @@ func TestServiceUpdates(t *testing.T) {
 		ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyCluster,
 		Type:                  corev1.ServiceTypeNodePort, ClusterIP: "10.0.0.5", ClusterIPs: []string{"10.0.0.5"},
 		IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, IPFamilyPolicy: &policy,
-		Ports: []corev1.ServicePort{{Port: 80, Protocol: "TCP", NodePort: 30001}, {Port: 80, Protocol: "UDP", NodePort: 30001}, {Port: 81, Protocol: "TCP", NodePort: 30002}},
+		Ports: []corev1.ServicePort{{Name: "a", Port: 80, Protocol: "TCP", NodePort: 30001}, {Name: "b", Port: 80, Protocol: "UDP", NodePort: 30001}, {Name: "c", Port: 81, Protocol: "TCP", NodePort: 30002}},
 	}}
 	for name, x := range map[string]struct {
 		t     corev1.ServiceType
@@ -124,13 +124,14 @@ func TestServiceUpdates(t *testing.T) {
 		want  []int32
 		ip    string
 	}{
-		"same":            {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Port: 81, Protocol: "TCP"}, {Port: 80, Protocol: "TCP"}}, []int32{30002, 30001}, "10.0.0.5"},
-		"claimed":         {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Port: 80, Protocol: "TCP"}, {Port: 82, Protocol: "TCP", NodePort: 30001}}, []int32{0, 30001}, "10.0.0.5"},
-		"two protocols":   {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Port: 80, Protocol: "TCP"}, {Port: 80, Protocol: "UDP"}}, []int32{30001, 30001}, "10.0.0.5"},
+		"same":            {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Name: "c", Port: 88, Protocol: "TCP"}, {Name: "a", Port: 80, Protocol: "TCP"}}, []int32{30002, 30001}, "10.0.0.5"},
+		"claimed":         {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Name: "a", Port: 80, Protocol: "TCP"}, {Name: "d", Port: 82, Protocol: "TCP", NodePort: 30001}}, []int32{0, 30001}, "10.0.0.5"},
+		"two protocols":   {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Name: "a", Port: 80, Protocol: "TCP"}, {Name: "b", Port: 80, Protocol: "UDP"}}, []int32{30001, 30001}, "10.0.0.5"},
 		"no node ports":   {corev1.ServiceTypeClusterIP, []corev1.ServicePort{{Port: 80, Protocol: "TCP", NodePort: 30001}}, []int32{0}, "10.0.0.5"},
 		"no address":      {corev1.ServiceTypeExternalName, nil, nil, ""},
 		"a new number":    {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Port: 80, Protocol: "TCP", NodePort: 30009}}, []int32{30009}, "10.0.0.5"},
-		"a load balancer": {corev1.ServiceTypeLoadBalancer, []corev1.ServicePort{{Port: 80, Protocol: "TCP"}}, []int32{30001}, "10.0.0.5"},
+		"another name":    {corev1.ServiceTypeNodePort, []corev1.ServicePort{{Name: "d", Port: 80, Protocol: "TCP"}}, []int32{0}, "10.0.0.5"},
+		"a load balancer": {corev1.ServiceTypeLoadBalancer, []corev1.ServicePort{{Name: "a", Port: 80, Protocol: "TCP"}}, []int32{30001}, "10.0.0.5"},
 	} {
 		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "s"}, Spec: corev1.ServiceSpec{Type: x.t, Ports: x.ports}}
 		svc.Spec.ExternalTrafficPolicy = old.Spec.ExternalTrafficPolicy

@@ -125,6 +125,7 @@ func batch() map[string]*Strategy {
 				create(o)
 				selectOwn(o.(*batchv1.Job))
 			}
+			s.Judged = labelled
 		}),
 		"cronjobs": halves(
 			func(c *batchv1.CronJob) *batchv1.CronJobSpec { return &c.Spec },
@@ -162,10 +163,15 @@ func selectOwn(j *batchv1.Job) {
 	if _, set := j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel]; !set {
 		j.Spec.Selector.MatchLabels[batchv1.ControllerUidLabel] = string(j.UID)
 	}
-	if len(j.Labels) == 0 {
-		j.Labels = t.Labels // as its defaults would have it
-	}
 	j.Labels = maps.Clone(j.Labels) // which may be the very map of its pods, see the defaults
+}
+
+// labelled gives a Job without labels those of its pods, as its defaults do
+// when it is read: what is wrong with them is said of its pods alone.
+func labelled(o runtime.Object) {
+	if j := o.(*batchv1.Job); len(j.Labels) == 0 {
+		j.Labels = maps.Clone(j.Spec.Template.Labels)
+	}
 }
 
 // replicas is what a Scale shows of a workload.
