@@ -1,6 +1,7 @@
 package strategy
 
 import (
+	"cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,7 +20,7 @@ func pod() *Strategy {
 			p.Spec.TerminationGracePeriodSeconds = &least
 		}
 		selectAlike(p)
-		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: PodQOS(p)}
+		p.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: cmp.Or(p.Status.QOSClass, PodQOS(p))}
 		if len(p.Spec.SchedulingGates) > 0 {
 			p.Status.Conditions = []corev1.PodCondition{{
 				Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
