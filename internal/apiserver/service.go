@@ -144,7 +144,7 @@ func (a *serviceAllocator) begin(obj, was runtime.Object, dryRun bool) (finish f
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	hadIPs, hadPorts := a.held(old)
-	t := taking{a: a, hadIPs: hadIPs, hadPorts: hadPorts}
+	t := taking{a: a, hadIPs: hadIPs, hadPorts: hadPorts, dryRun: dryRun}
 	errs = t.take(svc)
 	if !dryRun {
 		a.ipCounts.add(t.ofIPs)
@@ -253,6 +253,7 @@ func anyFamilies(s *corev1.ServiceSpec, old *corev1.Service, single bool, own, o
 // taking is one Service's taking of addresses and ports.
 type taking struct {
 	a                *serviceAllocator
+	dryRun           bool
 	hadIPs, hadPorts []int
 	ips, ports       []int // taken now
 	err              error
@@ -297,8 +298,11 @@ func (t *taking) takeIP(s *corev1.ServiceSpec, spec *field.Path) field.ErrorList
 	n, ok := t.a.offset(s.ClusterIP)
 	if !ok {
 		t.ofIPs.static.count(false)
-		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf(
-			"failed to allocate IP %s: the provided IP (%s) is not in the valid range. The range of valid IPs is %s", s.ClusterIP, s.ClusterIP, t.a.cidr))}
+		outside := "the provided network does not match the current range"
+		if t.dryRun {
+			outside = fmt.Sprintf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", s.ClusterIP, t.a.cidr)
+		}
+		return field.ErrorList{field.Invalid(at, s.ClusterIPs, fmt.Sprintf("failed to allocate IP %s: %s", s.ClusterIP, outside))}
 	}
 	if slices.Contains(t.hadIPs, n) {
 		return nil
