@@ -52,7 +52,7 @@ func TestServiceAllocation(t *testing.T) {
 		t.Error(err)
 	}
 	b.Spec.ClusterIP = "10.97.0.1"
-	if _, err = services.Create(ctx, b, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "The range of valid IPs is 10.96.0.0/24") {
+	if _, err = services.Create(ctx, b, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "the provided network does not match the current range") {
 		t.Error(err)
 	}
 	// Put again without the address, as a manifest has it.
