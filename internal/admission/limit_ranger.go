@@ -23,7 +23,7 @@ func (*LimitRanger) Name() string { return "LimitRanger" }
 
 // Admit implements Mutator.
 func (p *LimitRanger) Admit(_ context.Context, a *Attributes) error {
-	pod := podOf(a, Create)
+	pod := limited(a)
 	if pod == nil {
 		return nil
 	}
@@ -49,20 +49,23 @@ func (p *LimitRanger) Admit(_ context.Context, a *Attributes) error {
 	return nil
 }
 
-// Validate implements Validator.
-func (p *LimitRanger) Validate(_ context.Context, a *Attributes) error {
-	if a.Subresource != "" {
+// limited returns the pod whose resources are new, or being resized.
+func limited(a *Attributes) *corev1.Pod {
+	resizes := a.Operation == Update && a.Subresource == "resize"
+	if !resizes && (a.Operation != Create || a.Subresource != "") {
 		return nil
 	}
+	pod, _ := a.Object.(*corev1.Pod)
+	return pod
+}
+
+// Validate implements Validator.
+func (p *LimitRanger) Validate(_ context.Context, a *Attributes) error {
 	var check func(*corev1.LimitRange) []error
-	switch {
-	case a.Operation == Create && a.Resource.GroupResource() == pods:
-		pod, ok := a.Object.(*corev1.Pod)
-		if !ok {
-			return nil
-		}
+	switch pod := limited(a); {
+	case pod != nil:
 		check = func(lr *corev1.LimitRange) []error { return podLimits(lr, pod) }
-	case (a.Operation == Create || a.Operation == Update) && a.Resource.GroupResource() == claims:
+	case a.Subresource == "" && (a.Operation == Create || a.Operation == Update) && a.Resource.GroupResource() == claims:
 		claim, ok := a.Object.(*corev1.PersistentVolumeClaim)
 		if !ok {
 			return nil

@@ -64,10 +64,6 @@ func (s *Server) ownAPIServices() (all []*apiregistrationv1.APIService) {
 				Spec: apiregistrationv1.APIServiceSpec{
 					Group: g.Name, Version: v, GroupPriorityMinimum: priority, VersionPriority: order,
 				},
-				Status: apiregistrationv1.APIServiceStatus{Conditions: []apiregistrationv1.APIServiceCondition{{
-					Type: apiregistrationv1.Available, Status: apiregistrationv1.ConditionTrue,
-					Reason: "Local", Message: "Local APIServices are always available", LastTransitionTime: s.now(),
-				}}},
 			})
 		}
 	}
@@ -78,7 +74,7 @@ func (s *Server) ensureAPIServices(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for _, a := range s.ownAPIServices() {
 		g.Go(func() error {
-			if err := s.ensureWhole(gctx, "apiservices", apiregistrationv1.GroupName, a); err != nil {
+			if err := s.ensure(gctx, "apiservices", apiregistrationv1.GroupName, a, nil); err != nil {
 				return fmt.Errorf("create the APIService %s: %w", a.Name, err)
 			}
 			return nil

@@ -2,8 +2,10 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"clipper/internal/apiserver/cache"
 	"clipper/internal/apiserver/strategy"
@@ -24,29 +26,70 @@ var self user.Info = &user.DefaultInfo{Name: user.APIServerUser, Groups: []strin
 
 const kubernetes = "kubernetes" // the Service of the API itself
 
-// bootstrap takes what Services have, and creates what every cluster has. The
-// writes go side by side, so that the store syncs them together.
+// step is a part of the server's start. Health checks tell of it by the name of
+// what does it upstream.
+type step struct {
+	name string
+	run  func(context.Context) error
+	done atomic.Bool
+}
+
+func (s *step) do(ctx context.Context) error {
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	s.done.Store(true)
+	return nil
+}
+
+var errNotFinished = errors.New("not finished")
+
+func (s *step) health() error {
+	if !s.done.Load() {
+		return errNotFinished
+	}
+	return nil
+}
+
+// startSteps take what Services have, and create what every cluster has. Those
+// of a stage go side by side, so that the store syncs their writes together.
+func (s *Server) startSteps() [][]*step {
+	return [][]*step{
+		{{name: "poststarthook/start-service-ip-repair-controllers", run: s.repairServices}},
+		{{name: "poststarthook/start-system-namespaces-controller", run: s.ensureNamespaces}},
+		{
+			{name: "poststarthook/scheduling/bootstrap-system-priority-classes", run: s.ensurePriorityClasses},
+			{name: "poststarthook/bootstrap-controller", run: s.ensureOwn},
+			{name: "poststarthook/start-kubernetes-service-cidr-controller", run: s.ensureServiceCIDR},
+			{name: "poststarthook/kube-apiserver-autoregistration", run: s.ensureAPIServices},
+		},
+	}
+}
+
 func (s *Server) bootstrap(ctx context.Context) error {
-	services := s.byName[schema.GroupResource{Resource: "services"}]
-	if services != nil {
-		services.cache.Snapshot().Ascend(services.cache.Select("", nil, nil), "", func(e *cache.Entry) bool {
-			s.services.mark(e.Object.(*corev1.Service))
-			return true
-		})
-		if err := s.services.repair(services); err != nil {
+	for _, stage := range s.steps {
+		g, gctx := errgroup.WithContext(ctx)
+		for _, one := range stage {
+			g.Go(func() error { return one.do(gctx) })
+		}
+		if err := g.Wait(); err != nil {
 			return err
 		}
 	}
-	if err := s.ensureNamespaces(ctx); err != nil {
-		return err
+	return nil
+}
+
+// repairServices takes the addresses and ports of the Services that there are.
+func (s *Server) repairServices(context.Context) error {
+	services := s.byName[schema.GroupResource{Resource: "services"}]
+	if services == nil {
+		return nil
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	for _, f := range []func(context.Context) error{
-		s.ensureOwn, s.ensurePriorityClasses, s.ensureServiceCIDR, s.ensureAPIServices,
-	} {
-		g.Go(func() error { return f(gctx) })
-	}
-	return g.Wait()
+	services.cache.Snapshot().Ascend(services.cache.Select("", nil, nil), "", func(e *cache.Entry) bool {
+		s.services.mark(e.Object.(*corev1.Service))
+		return true
+	})
+	return s.services.repair(services)
 }
 
 // ensureNamespaces creates the namespaces that every cluster has.

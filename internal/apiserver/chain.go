@@ -227,13 +227,16 @@ func connects(subresource string) bool {
 
 // dispatch runs the verb of a resource request.
 func (q *request) dispatch() error {
-	if q.kind.row.Namespaced && q.namespace == "" && q.verb != "list" && q.verb != "watch" {
+	if q.kind.row.Namespaced && q.namespace == "" {
 		// Across all namespaces there is only reading: an object has no path
 		// there, and no collection is deleted by a namespace left out.
-		if q.name != "" {
+		reads := q.verb == "list" || q.verb == "watch"
+		if !q.kind.row.HasVerb("list") || !reads && q.name != "" {
 			return notServed()
 		}
-		return q.notAllowed()
+		if !reads {
+			return q.notAllowed()
+		}
 	}
 	pathless := q.name != "" && q.subresource == "" && !slices.ContainsFunc([]string{"get", "update", "patch", "delete"}, q.kind.row.HasVerb)
 	if pathless {

@@ -56,7 +56,7 @@ func (q *request) create() error {
 
 // update replaces the object, or what the subresource may change of it.
 func (q *request) update(subresource string) error {
-	if err := q.negotiate(shaped); err != nil {
+	if err := q.negotiate(q.shapes()); err != nil {
 		return err
 	}
 	o, err := scheme.ParseUpdateOptions(q.query)
@@ -161,7 +161,7 @@ func (q *request) patch(subresource string) error {
 	if !ok {
 		return errPatchMedia()
 	}
-	if err := q.negotiate(shaped); err != nil {
+	if err := q.negotiate(q.shapes()); err != nil {
 		return err
 	}
 	o, err := scheme.ParsePatchOptions(q.query)

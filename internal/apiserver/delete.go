@@ -67,6 +67,11 @@ func (q *request) delete() error {
 	if err != nil {
 		return err
 	}
+	if lasting := q.kind.strategy.Lasting; lasting != nil {
+		if why := lasting(q.name); why != "" {
+			return apierrors.NewForbidden(q.kind.row.GroupResource(), q.name, errors.New(why))
+		}
+	}
 	q.orphaned(&o)
 	e, gone, err := w.delete(&o)
 	q.warn(w.warnings)

@@ -3,6 +3,7 @@ package apiserver
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,13 +22,17 @@ func (s *Server) checks(path string) []check {
 		{"ping", func() error { return nil }},
 		{"etcd", s.storeHealth},
 	}
-	if path != "livez" {
+	if path == "readyz" {
 		list = append(list, check{"informer-sync", s.loadedHealth})
 	}
-	for name, run := range s.Checks {
-		list = append(list, check{name, run})
+	for _, stage := range s.steps {
+		for _, one := range stage {
+			list = append(list, check{one.name, one.health})
+		}
 	}
-	slices.SortFunc(list[2:], func(a, b check) int { return strings.Compare(a.name, b.name) })
+	for _, name := range slices.Sorted(maps.Keys(s.Checks)) {
+		list = append(list, check{name, s.Checks[name]})
+	}
 	if path == "readyz" {
 		list = append(list, check{"shutdown", s.endingHealth})
 	}
@@ -80,9 +85,13 @@ func (q *request) health(path, one string) error {
 	}
 	var b strings.Builder
 	failed := false
-	exclude := q.query["exclude"]
+	exclude := map[string]bool{} // and whether there is such a check
+	for _, name := range q.query["exclude"] {
+		exclude[name] = false
+	}
 	for _, c := range list {
-		if slices.Contains(exclude, c.name) {
+		if _, ok := exclude[c.name]; ok {
+			exclude[c.name] = true
 			fmt.Fprintf(&b, "[+]%s excluded: ok\n", c.name)
 			continue
 		}
@@ -93,6 +102,15 @@ func (q *request) health(path, one string) error {
 			continue
 		}
 		fmt.Fprintf(&b, "[+]%s ok\n", c.name)
+	}
+	var unknown []string
+	for _, name := range slices.Sorted(maps.Keys(exclude)) {
+		if !exclude[name] {
+			unknown = append(unknown, `"`+name+`"`)
+		}
+	}
+	if len(unknown) > 0 {
+		fmt.Fprintf(&b, "warn: some health checks cannot be excluded: no matches for %s\n", strings.Join(unknown, ","))
 	}
 	if failed {
 		fmt.Fprintf(&b, "%s check failed\n", path)

@@ -133,8 +133,29 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: %d %s", path, res.StatusCode, body)
 		}
 	}
-	if _, body := a.do("GET", "/readyz?verbose", ""); !strings.HasSuffix(body, "readyz check passed\n") || !strings.Contains(body, "[+]etcd ok\n") {
-		t.Error(body)
+	const steps = `[+]poststarthook/start-service-ip-repair-controllers ok
+[+]poststarthook/start-system-namespaces-controller ok
+[+]poststarthook/scheduling/bootstrap-system-priority-classes ok
+[+]poststarthook/bootstrap-controller ok
+[+]poststarthook/start-kubernetes-service-cidr-controller ok
+[+]poststarthook/kube-apiserver-autoregistration ok
+`
+	for path, want := range map[string]string{
+		"/livez?verbose":   "[+]ping ok\n[+]etcd ok\n" + steps + "livez check passed\n",
+		"/healthz?verbose": "[+]ping ok\n[+]etcd ok\n" + steps + "healthz check passed\n",
+		"/readyz?verbose":  "[+]ping ok\n[+]etcd ok\n[+]informer-sync ok\n" + steps + "[+]shutdown ok\nreadyz check passed\n",
+		"/livez?verbose&exclude=b&exclude=etcd&exclude=a": "[+]ping ok\n[+]etcd excluded: ok\n" + steps +
+			"warn: some health checks cannot be excluded: no matches for \"a\",\"b\"\nlivez check passed\n",
+		"/livez?exclude=a": "ok",
+		"/livez/poststarthook/scheduling/bootstrap-system-priority-classes": "ok",
+		"/readyz/shutdown":       "ok",
+		"/healthz/informer-sync": "404 page not found\n",
+		"/livez/":                "404 page not found\n",
+		"/livez/poststarthook":   "404 page not found\n",
+	} {
+		if _, body := a.do("GET", path, ""); body != want {
+			t.Errorf("%s: %s", path, body)
+		}
 	}
 	if res, body := a.do("GET", "/metrics", ""); res.StatusCode != 200 || !strings.Contains(body, `apiserver_request_total{code="404",component="apiserver",dry_run="",group="",resource="configmaps",scope="resource",subresource="",verb="GET",version="v1"} 1`) {
 		t.Errorf("%d %.3000s", res.StatusCode, body)

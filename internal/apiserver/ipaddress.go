@@ -197,7 +197,7 @@ func (s *Server) ensureServiceCIDR(ctx context.Context) error {
 		Spec:       networkingv1.ServiceCIDRSpec{CIDRs: []string{s.services.cidr.String()}},
 		Status: networkingv1.ServiceCIDRStatus{Conditions: []metav1.Condition{{
 			Type: networkingv1.ServiceCIDRConditionReady, Status: metav1.ConditionTrue,
-			Message: "Kubernetes Service CIDR is ready", LastTransitionTime: s.now(),
+			Message: "Kubernetes default Service CIDR is ready", LastTransitionTime: s.now(),
 		}}},
 	}
 	if err := s.ensureWhole(ctx, "servicecidrs", networkingv1.GroupName, c); err != nil {

@@ -38,9 +38,12 @@ type shapes uint8
 
 const (
 	plain      shapes = 0      // as it is only
-	shaped     shapes = 1 << 0 // table, metadata
-	streams    shapes = 1 << 1 // a watch: no YAML
-	collection shapes = 1 << 2 // a list, which could be watched
+	metadata   shapes = 1 << 0 // its metadata
+	tables     shapes = 1 << 1 // a table
+	streams    shapes = 1 << 2 // a watch: no YAML
+	collection shapes = 1 << 3 // a list, which could be watched
+
+	shaped = metadata | tables
 )
 
 const (
@@ -109,7 +112,7 @@ func negotiate(h http.Header, can shapes) (form, error) {
 				switch as {
 				case "Table":
 					c.shape = table
-					if c.media == scheme.Protobuf {
+					if can&tables == 0 || c.media == scheme.Protobuf {
 						continue // a Table has no protobuf form
 					}
 				case "PartialObjectMetadata":
@@ -177,11 +180,11 @@ func unacceptable(text string) error {
 
 // notSuch is the error for a form that what was asked for cannot have. It names
 // the type that upstream has of it.
-func (q *request) notSuch(asked, is, list string) error {
-	of, _, _ := strings.Cut(cmp.Or(q.kind.row.Stored.Group, "core"), ".")
+func notSuch(row *scheme.Resource, asked, is, list string) error {
+	of, _, _ := strings.Cut(cmp.Or(row.Stored.Group, "core"), ".")
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: http.StatusNotAcceptable, Reason: metav1.StatusReasonNotAcceptable,
-		Message: fmt.Sprintf("you requested %s, but the requested object is %s (*%s.%s%s)", asked, is, of, q.kind.row.Kind, list),
+		Message: fmt.Sprintf("you requested %s, but the requested object is %s (*%s.%s%s)", asked, is, of, row.Kind, list),
 	}}
 }
 
@@ -213,6 +216,16 @@ func unsupportedMedia(accepted string) error {
 		Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
 		Message: "the body of the request was in an unknown format - accepted media types include: " + accepted,
 	}}
+}
+
+// shapes is what the objects of the request's path can be shown as.
+func (q *request) shapes() shapes {
+	if q.subresource != "" {
+		if sub := q.kind.row.Subresource(q.subresource); sub != nil && sub.NoTable {
+			return metadata
+		}
+	}
+	return shaped
 }
 
 // negotiate settles the form of the answer before anything is done. What is

@@ -22,10 +22,13 @@ func (q *request) path(path string) error {
 		h.ServeHTTP(answered{q.w, q}, r)
 		return nil
 	}
-	name, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	name, rest, below := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch name {
 	case "healthz", "livez", "readyz":
-		q.handled = rest == ""
+		if below && rest == "" {
+			return q.nothing()
+		}
+		q.handled = !below
 		return q.health(name, rest)
 	case "version":
 		if q.r.Method != http.MethodGet {

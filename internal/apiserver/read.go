@@ -24,7 +24,7 @@ import (
 )
 
 func (q *request) get() error {
-	if err := q.negotiate(shaped); err != nil {
+	if err := q.negotiate(q.shapes()); err != nil {
 		return err
 	}
 	fresh := true
@@ -343,7 +343,7 @@ func (q *request) page(p page) error {
 		t.ListMeta = p.meta
 		return q.object(http.StatusOK, t)
 	case partly:
-		return q.notSuch("PartialObjectMetadata", "a list", "List")
+		return notSuch(q.kind.row, "PartialObjectMetadata", "a list", "List")
 	case partlyList:
 		if q.form.beta {
 			return q.betaList(p)

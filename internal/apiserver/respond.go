@@ -39,7 +39,7 @@ func (q *request) entry(code int, e *cache.Entry) error {
 		}
 		by = &q.kind.partial
 	case partlyList:
-		return q.notSuch("PartialObjectMetadataList", "not a list", "")
+		return notSuch(q.kind.row, "PartialObjectMetadataList", "not a list", "")
 	}
 	encode := e.News
 	if q.r.Method == http.MethodGet || q.r.Method == http.MethodHead {
@@ -75,6 +75,10 @@ func success(code int, d *metav1.StatusDetails) *metav1.Status {
 }
 
 func (q *request) table(objs []runtime.Object, headers bool) (*metav1.Table, error) {
+	return q.tableOf(q.kind.row, objs, headers)
+}
+
+func (q *request) tableOf(row *scheme.Resource, objs []runtime.Object, headers bool) (*metav1.Table, error) {
 	if q.Tabler == nil {
 		return nil, onlyAccepted(mediaTypes)
 	}
@@ -82,13 +86,18 @@ func (q *request) table(objs []runtime.Object, headers bool) (*metav1.Table, err
 	if err != nil {
 		return nil, err
 	}
-	t, err := q.Tabler.Table(q.kind.row, objs, o, headers)
+	t, err := q.Tabler.Table(row, objs, o, headers)
 	if err != nil {
 		return nil, err
 	}
 	t.Kind, t.APIVersion = "Table", "meta.k8s.io/v1"
 	if q.form.beta {
 		t.APIVersion = betaVersion
+		for i := range t.Rows {
+			if p, ok := t.Rows[i].Object.Object.(*metav1.PartialObjectMetadata); ok {
+				p.APIVersion = betaVersion
+			}
+		}
 	}
 	return t, nil
 }

@@ -174,6 +174,7 @@ type Server struct {
 	paths     stats // of requests that are of no kind
 	handler   http.Handler
 
+	steps   [][]*step
 	failed  atomic.Bool // the cache no longer follows the store
 	ready   chan struct{}
 	readied sync.Once
@@ -255,6 +256,7 @@ func New(c Config) (*Server, error) {
 		ready:     make(chan struct{}),
 		ending:    make(chan struct{}),
 	}
+	s.steps = s.startSteps()
 	strategies := strategy.New()
 	for _, row := range c.Table.Resources() {
 		k := &kind{row: row, cache: s.cache.Resource(row), strategy: strategies[row.Stored.GroupResource()]}

@@ -88,7 +88,7 @@ func (q *request) scale(sub *scheme.Subresource) error {
 	if s == nil {
 		return notServed()
 	}
-	if err := q.negotiate(plain); err != nil {
+	if err := q.negotiate(shaped); err != nil {
 		return err
 	}
 	if q.verb == "get" {
@@ -99,7 +99,7 @@ func (q *request) scale(sub *scheme.Subresource) error {
 		if e == nil {
 			return apierrors.NewNotFound(q.kind.row.GroupResource(), q.name)
 		}
-		return q.object(http.StatusOK, s.Get(e.Object))
+		return q.scaled(s.Get(e.Object))
 	}
 	if q.verb == "patch" {
 		return q.patchScale(sub, s)
@@ -209,5 +209,29 @@ func (q *request) rescale(w *write, s *strategy.Scale, wanted func(*cache.Entry)
 	if err != nil {
 		return err
 	}
-	return q.object(http.StatusOK, s.Get(e.Object))
+	return q.scaled(s.Get(e.Object))
+}
+
+// scaled answers with a Scale in the form that was negotiated.
+func (q *request) scaled(s *autoscalingv1.Scale) error {
+	row := &scheme.Resource{Group: "autoscaling", Version: "v1", Kind: "Scale", Name: "scale"}
+	row.Stored = row
+	switch q.form.shape {
+	case table:
+		t, err := q.tableOf(row, []runtime.Object{s}, true)
+		if err != nil {
+			return err
+		}
+		t.ResourceVersion = s.ResourceVersion
+		return q.object(http.StatusOK, t)
+	case partly:
+		p := partial(s)
+		if q.form.beta {
+			p.APIVersion = betaVersion
+		}
+		return q.object(http.StatusOK, p)
+	case partlyList:
+		return notSuch(row, "PartialObjectMetadataList", "not a list", "")
+	}
+	return q.object(http.StatusOK, s)
 }

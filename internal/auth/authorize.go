@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
@@ -76,27 +77,40 @@ func (r *Rules) Authorize(ctx context.Context, a Attributes) (bool, string, erro
 	return false, reason, nil
 }
 
-// For returns the rules that hold for a user in a namespace, for
-// SelfSubjectRulesReviews. It leaves out what is judged object by object.
-func (r *Rules) For(u user.Info, namespace string) []rbacv1.PolicyRule {
-	if slices.Contains(u.GetGroups(), Masters) {
+// RulesFor returns the rules that hold for a user in a namespace, for
+// SelfSubjectRulesReviews. What is judged object by object is no rule, and
+// without it a node's are incomplete.
+func (r *Rules) RulesFor(u user.Info, namespace string) (s authorizationv1.SubjectRulesReviewStatus) {
+	s.ResourceRules, s.NonResourceRules = []authorizationv1.ResourceRule{}, []authorizationv1.NonResourceRule{}
+	groups := u.GetGroups()
+	if slices.Contains(groups, Masters) {
 		all := []string{"*"}
-		return []rbacv1.PolicyRule{
-			{Verbs: all, APIGroups: all, Resources: all},
-			{Verbs: all, NonResourceURLs: all},
-		}
+		s.ResourceRules = append(s.ResourceRules, authorizationv1.ResourceRule{Verbs: all, APIGroups: all, Resources: all})
+		s.NonResourceRules = append(s.NonResourceRules, authorizationv1.NonResourceRule{Verbs: all, NonResourceURLs: all})
+	}
+	if slices.Contains(groups, Nodes) {
+		s.Incomplete, s.EvaluationError = true, "node authorizer does not support user rule resolution"
 	}
 	grants := slices.Clone(r.byUser[u.GetName()])
-	for _, g := range u.GetGroups() {
+	for _, g := range groups {
 		grants = append(grants, r.byGroup[g]...)
 	}
-	var rules []rbacv1.PolicyRule
 	for _, g := range grants {
-		if g.Namespace == "" || g.Namespace == namespace {
-			rules = append(rules, g.Rules...)
+		if g.Namespace != "" && g.Namespace != namespace {
+			continue
+		}
+		for _, rule := range g.Rules {
+			if len(rule.Resources) > 0 {
+				s.ResourceRules = append(s.ResourceRules, authorizationv1.ResourceRule{
+					Verbs: rule.Verbs, APIGroups: rule.APIGroups, Resources: rule.Resources, ResourceNames: rule.ResourceNames,
+				})
+			}
+			if len(rule.NonResourceURLs) > 0 && g.Namespace == "" {
+				s.NonResourceRules = append(s.NonResourceRules, authorizationv1.NonResourceRule{Verbs: rule.Verbs, NonResourceURLs: rule.NonResourceURLs})
+			}
 		}
 	}
-	return rules
+	return s
 }
 
 func anyAllows(grants []*Grant, a *Attributes) bool {

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -86,11 +87,16 @@ func testCluster() cluster {
 	volume := func(claim string) *corev1.PersistentVolume {
 		return &corev1.PersistentVolume{Spec: corev1.PersistentVolumeSpec{ClaimRef: &corev1.ObjectReference{Namespace: "ns", Name: claim}}}
 	}
+	slice := func(node string) *resourcev1.ResourceSlice {
+		return &resourcev1.ResourceSlice{Spec: resourcev1.ResourceSliceSpec{NodeName: &node}}
+	}
 	return cluster{
-		"pods/ns/mine":               mine,
-		"pods/ns/other":              pod("other", "n2", corev1.PodSpec{ServiceAccountName: "else"}),
-		"persistentvolumes//pv":      volume("claim"),
-		"persistentvolumes//foreign": volume("foreign"),
+		"resourceslices.resource.k8s.io//mine":  slice("n1"),
+		"resourceslices.resource.k8s.io//other": slice("n2"),
+		"pods/ns/mine":                          mine,
+		"pods/ns/other":                         pod("other", "n2", corev1.PodSpec{ServiceAccountName: "else"}),
+		"persistentvolumes//pv":                 volume("claim"),
+		"persistentvolumes//foreign":            volume("foreign"),
 	}
 }
 
@@ -175,6 +181,13 @@ func TestAuthorize(t *testing.T) {
 		{node, "get -/persistentvolumeclaims ns/claim", true},
 		{node, "get -/persistentvolumeclaims ns/mine-e", true},
 		{node, "get -/persistentvolumeclaims ns/other", false},
+		{node, "watch -/persistentvolumeclaims ns/?metadata.name=claim", false},
+		{node, "get resource.k8s.io/resourceslices -/mine", true},
+		{node, "delete resource.k8s.io/resourceslices -/mine", true},
+		{node, "get resource.k8s.io/resourceslices -/other", false},
+		{node, "update resource.k8s.io/resourceslices -/other", false},
+		{node, "create resource.k8s.io/resourceslices", true},
+		{node, "watch coordination.k8s.io/leases kube-node-lease/?metadata.name=n1", false},
 		{node, "list -/secrets", false},
 		{node, "list -/secrets ns/", false},
 		{node, "watch -/secrets ns/?metadata.name=pull", true},
@@ -246,6 +259,40 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// What a node is told that may not.
+func TestNodeReasons(t *testing.T) {
+	c := testCluster()
+	rules := NewRules(c, c)
+	const unrelated, one = "no relationship found between node 'n1' and this object", "can only get individual resources of this type"
+	for asked, want := range map[string]string{
+		"get -/nodes -/n2":                                  "node 'n1' cannot read 'n2', only its own Node object",
+		"watch -/nodes":                                     "node 'n1' cannot read all nodes, only its own Node object",
+		"list -/pods":                                       "can only list/watch pods with spec.nodeName field selector",
+		"get -/secrets ns/x":                                unrelated,
+		"list -/secrets ns/":                                "No Object name found",
+		"update -/configmaps ns/x":                          "can only read resources of this type",
+		"list -/persistentvolumes":                          one,
+		"update -/persistentvolumeclaims ns/claim":          one,
+		"list storage.k8s.io/volumeattachments":             one,
+		"list resource.k8s.io/resourceclaims ns/":           one,
+		"list -/serviceaccounts ns/":                        "can only create tokens for individual service accounts",
+		"watch coordination.k8s.io/leases ns/":              "can only get, create, update, patch, or delete a node lease",
+		"get coordination.k8s.io/leases ns/n1":              `can only access leases in the "kube-node-lease" system namespace`,
+		"get coordination.k8s.io/leases kube-node-lease/n2": "can only access node lease with the same name as the requesting node",
+		"list storage.k8s.io/csinodes":                      "can only get, create, update, patch, or delete a CSINode",
+		"get storage.k8s.io/csinodes -/n2":                  "can only access CSINode with the same name as the requesting node",
+		"list resource.k8s.io/resourceslices":               "can only list/watch/deletecollection resourceslices with nodeName field selector",
+		"get resource.k8s.io/resourceslices -/other":        unrelated,
+		"get resource.k8s.io/resourceslices":                "No Object name found",
+	} {
+		a := what(t, asked)
+		a.User = who("system:node:n1 system:nodes")
+		if allowed, reason, _ := rules.Authorize(t.Context(), a); allowed || reason != want {
+			t.Errorf("%s: %v, %q, want %q", asked, allowed, reason, want)
+		}
+	}
+}
+
 func TestRule(t *testing.T) {
 	for _, test := range []struct {
 		rule rbacv1.PolicyRule
@@ -296,10 +343,14 @@ func TestForbidden(t *testing.T) {
 
 func TestRulesFor(t *testing.T) {
 	rules := NewRules(cluster{}, cluster{})
-	if got := fmt.Sprint(rules.For(who("jane"), "ns")); !strings.Contains(got, "selfsubjectaccessreviews") || strings.Contains(got, "secrets") {
+	if got := fmt.Sprint(rules.RulesFor(who("jane"), "ns")); !strings.Contains(got, "selfsubjectaccessreviews") || strings.Contains(got, "secrets") {
 		t.Errorf("jane's rules are %s", got)
 	}
-	if got := rules.For(who("a system:masters"), "ns"); len(got) != 2 || got[0].Verbs[0] != "*" {
+	if got := rules.RulesFor(who("node system:nodes"), "ns"); !got.Incomplete {
+		t.Errorf("the node's rules are %v", got)
+	}
+	got := rules.RulesFor(who("a system:masters"), "ns")
+	if len(got.ResourceRules) == 0 || len(got.NonResourceRules) == 0 || got.ResourceRules[0].Verbs[0] != "*" || got.NonResourceRules[0].Verbs[0] != "*" || got.Incomplete {
 		t.Errorf("the master's rules are %v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -35,19 +36,26 @@ var nodeRules = map[schema.GroupResource]judge{ // never changed
 	{Resource: "pods"}:                                       ownPod,
 	{Resource: "secrets"}:                                    referred(podSecrets),
 	{Resource: "configmaps"}:                                 referred(podConfigMaps),
-	{Resource: "persistentvolumeclaims"}:                     referred(podClaims),
-	{Resource: "persistentvolumes"}:                          ownVolume,
+	{Resource: "persistentvolumeclaims"}:                     individually(referred(podClaims)),
+	{Resource: "persistentvolumes"}:                          individually(ownVolume),
 	{Resource: "serviceaccounts"}:                            ownToken,
 	{Group: "coordination.k8s.io", Resource: "leases"}:       ownLease,
 	{Group: "storage.k8s.io", Resource: "csinodes"}:          ownCSINode,
-	{Group: "storage.k8s.io", Resource: "volumeattachments"}: ownAttachment,
+	{Group: "storage.k8s.io", Resource: "volumeattachments"}: individually(ownAttachment),
 	{Group: "resource.k8s.io", Resource: "resourceslices"}:   ownSlice,
-	{Group: "resource.k8s.io", Resource: "resourceclaims"}:   referred(podResourceClaims),
+	{Group: "resource.k8s.io", Resource: "resourceclaims"}:   individually(referred(podResourceClaims)),
 	{Resource: "users"}:                                      ownNetwork,
 	{Resource: "groups"}:                                     ownNetwork,
 }
 
-const noRelation = "no relationship found between node '"
+const (
+	noRelation = "no relationship found between node '"
+	noName     = "No Object name found"
+	onlyOne    = "can only get individual resources of this type"
+)
+
+// ownVerbs are what a node may do with the one object that has its name.
+var ownVerbs = []string{"get", "create", "update", "patch", "delete"} // never changed
 
 func (n *NodeAuthorizer) authorize(a Attributes) (bool, string) {
 	node, ok := strings.CutPrefix(a.User.GetName(), nodePrefix)
@@ -116,7 +124,14 @@ func ownNode(_ *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 		if named(a) == node {
 			return true, ""
 		}
-		return false, "node " + quote(node) + " can only touch its own Node object"
+		switch name := named(a); {
+		case !reads(a.Verb):
+			return false, "node '" + node + "' can only change its own Node object"
+		case name == "":
+			return false, "node '" + node + "' cannot read all nodes, only its own Node object"
+		default:
+			return false, "node '" + node + "' cannot read '" + name + "', only its own Node object"
+		}
 	}
 	return false, ""
 }
@@ -153,11 +168,14 @@ func ownPod(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 func referred(references func(pod *corev1.Pod, name string) bool) judge {
 	return func(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 		if !reads(a.Verb) || a.Subresource != "" {
-			return false, "can only read namespaced object of this type"
+			return false, "can only read resources of this type"
 		}
 		name := named(a)
-		if name == "" || a.Namespace == "" {
-			return false, "can only read namespaced object of this type by name"
+		if name == "" {
+			return false, noName
+		}
+		if a.Namespace == "" {
+			return false, "can only read namespaced object of this type"
 		}
 		for _, pod := range n.pods.PodsOn(node) {
 			if pod.Namespace == a.Namespace && references(pod, name) {
@@ -168,11 +186,21 @@ func referred(references func(pod *corev1.Pod, name string) bool) judge {
 	}
 }
 
+// individually allows to get single objects alone.
+func individually(j judge) judge {
+	return func(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
+		switch {
+		case a.Verb != "get" || a.Subresource != "":
+			return false, onlyOne
+		case a.Name == "":
+			return false, noName
+		}
+		return j(n, node, a)
+	}
+}
+
 // ownVolume: a volume that a claim of one of the node's pods is bound to.
 func ownVolume(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
-	if !reads(a.Verb) || a.Subresource != "" || named(a) == "" {
-		return false, "can only read PersistentVolumes by name"
-	}
 	v, ok := n.objects.Object(schema.GroupResource{Resource: "persistentvolumes"}, "", named(a)).(*corev1.PersistentVolume)
 	if ok && v.Spec.ClaimRef != nil {
 		for _, pod := range n.pods.PodsOn(node) {
@@ -190,7 +218,7 @@ func ownToken(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 	create := a.Verb == "create" && a.Subresource == "token"
 	get := a.Verb == "get" && a.Subresource == ""
 	if !create && !get || a.Name == "" {
-		return false, ""
+		return false, "can only create tokens for individual service accounts"
 	}
 	for _, pod := range n.pods.PodsOn(node) {
 		if pod.Namespace == a.Namespace && pod.Spec.ServiceAccountName == a.Name {
@@ -202,6 +230,9 @@ func ownToken(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 
 // ownLease: the heartbeat of the node's name.
 func ownLease(_ *NodeAuthorizer, node string, a *Attributes) (bool, string) {
+	if !slices.Contains(ownVerbs, a.Verb) {
+		return false, "can only get, create, update, patch, or delete a node lease"
+	}
 	if a.Namespace != corev1.NamespaceNodeLease {
 		return false, "can only access leases in the " + quote(corev1.NamespaceNodeLease) + " system namespace"
 	}
@@ -209,6 +240,9 @@ func ownLease(_ *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 }
 
 func ownCSINode(_ *NodeAuthorizer, node string, a *Attributes) (bool, string) {
+	if !slices.Contains(ownVerbs, a.Verb) {
+		return false, "can only get, create, update, patch, or delete a CSINode"
+	}
 	return ownName(node, a, "can only access CSINode with the same name as the requesting node")
 }
 
@@ -222,33 +256,40 @@ func ownName(node string, a *Attributes, otherwise string) (bool, string) {
 		if a.Name == "" || a.Name == node {
 			return true, ""
 		}
-	case "get", "list", "watch", "update", "patch", "delete":
-		if named(a) == node {
+	default:
+		if a.Name == node {
 			return true, ""
 		}
 	}
 	return false, otherwise
 }
 
-func ownSlice(_ *NodeAuthorizer, node string, a *Attributes) (bool, string) {
+func ownSlice(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
 	switch a.Verb {
-	case "create", "get", "update", "patch", "delete":
+	case "create":
 		return true, "" // admission checks spec.nodeName
+	case "get", "update", "patch", "delete":
+		if a.Name == "" {
+			return false, noName
+		}
+		o := n.objects.Object(schema.GroupResource{Group: a.APIGroup, Resource: a.Resource}, "", a.Name)
+		if s, ok := o.(*resourcev1.ResourceSlice); ok && s.Spec.NodeName != nil && *s.Spec.NodeName == node {
+			return true, ""
+		}
+		return false, noRelation + node + "' and this object"
 	case "list", "watch", "deletecollection":
 		if selects(a.Fields, "spec.nodeName", node) {
 			return true, ""
 		}
 	}
-	return false, "can only list/watch/deletecollection resourceslices with spec.nodeName field selector"
+	return false, "can only list/watch/deletecollection resourceslices with nodeName field selector"
 }
 
 // ownAttachment: an attachment of a volume to the node.
 func ownAttachment(n *NodeAuthorizer, node string, a *Attributes) (bool, string) {
-	if a.Verb == "get" && a.Subresource == "" && a.Name != "" {
-		o := n.objects.Object(schema.GroupResource{Group: a.APIGroup, Resource: a.Resource}, "", a.Name)
-		if va, ok := o.(*storagev1.VolumeAttachment); ok && va.Spec.NodeName == node {
-			return true, ""
-		}
+	o := n.objects.Object(schema.GroupResource{Group: a.APIGroup, Resource: a.Resource}, "", a.Name)
+	if va, ok := o.(*storagev1.VolumeAttachment); ok && va.Spec.NodeName == node {
+		return true, ""
 	}
 	return false, noRelation + node + "' and this object"
 }

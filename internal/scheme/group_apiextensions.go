@@ -9,7 +9,7 @@ func apiextensionsRows() []*Resource {
 			Kind: "CustomResourceDefinition", Name: "customresourcedefinitions", Singular: "customresourcedefinition",
 			ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"}, Verbs: everyVerb,
 			Prefix:  "apiextensions.k8s.io/customresourcedefinitions",
-			Default: defaulter(defaultCustomResourceDefinition), Subresources: []Subresource{status()},
+			Default: defaulter(defaultCustomResourceDefinition), Subresources: []Subresource{{Name: "status", Verbs: readWrite, NoTable: true}},
 		}),
 	}
 }

@@ -9,7 +9,7 @@ func apiregistrationRows() []*Resource {
 			Kind: "APIService", Name: "apiservices", Singular: "apiservice",
 			Categories: []string{"api-extensions"}, Verbs: everyVerb,
 			Prefix:  "apiregistration.k8s.io/apiservices",
-			Default: defaulter(defaultAPIService), Subresources: []Subresource{status()},
+			Default: defaulter(defaultAPIService), Subresources: []Subresource{{Name: "status", Verbs: readWrite, NoTable: true}},
 		}),
 	}
 }

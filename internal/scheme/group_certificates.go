@@ -8,7 +8,7 @@ func certificatesRows() []*Resource {
 			Group: "certificates.k8s.io", Version: "v1",
 			Kind: "CertificateSigningRequest", Name: "certificatesigningrequests", Singular: "certificatesigningrequest",
 			ShortNames: []string{"csr"}, Verbs: everyVerb, Prefix: "certificatesigningrequests",
-			Subresources: []Subresource{{Name: "approval", Verbs: readWrite}, status()},
+			Subresources: []Subresource{{Name: "approval", Verbs: readWrite, NoTable: true}, status()},
 			Fields: selectable(func(c *certificatesv1.CertificateSigningRequest, name string) (string, bool) {
 				return c.Spec.SignerName, name == "spec.signerName"
 			}),

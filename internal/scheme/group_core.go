@@ -79,17 +79,17 @@ func coreRows() []*Resource {
 			Subresources: []Subresource{
 				{Name: "attach", Kind: coreKind("PodAttachOptions"), Verbs: connect},
 				{Name: "binding", Kind: coreKind("Binding"), Verbs: createOnly},
-				{Name: "ephemeralcontainers", Verbs: readWrite},
+				{Name: "ephemeralcontainers", Verbs: readWrite, NoTable: true},
 				{Name: "eviction", Kind: evictionKind, Verbs: createOnly},
 				{Name: "exec", Kind: coreKind("PodExecOptions"), Verbs: connect},
 				{Name: "log", Verbs: []string{"get"}},
 				{Name: "portforward", Kind: coreKind("PodPortForwardOptions"), Verbs: connect},
 				{Name: "proxy", Kind: coreKind("PodProxyOptions"), Verbs: proxyVerbs},
-				{Name: "resize", Verbs: readWrite},
+				{Name: "resize", Verbs: readWrite, NoTable: true},
 				status(),
 			},
 			Fields: selectable(podField), FieldNames: []string{
-				"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+				"spec.nodeName", "spec.host", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
 				"spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
 			},
 		})),
@@ -143,7 +143,7 @@ func coreRows() []*Resource {
 
 func podField(p *corev1.Pod, name string) (string, bool) {
 	switch name {
-	case "spec.nodeName":
+	case "spec.nodeName", "spec.host": // its name of old
 		return p.Spec.NodeName, true
 	case "spec.restartPolicy":
 		return string(p.Spec.RestartPolicy), true

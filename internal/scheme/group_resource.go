@@ -13,7 +13,7 @@ func resourceRows() []*Resource {
 		})),
 		row[resourcev1.ResourceClaim, resourcev1.ResourceClaimList](in(Resource{
 			Kind: "ResourceClaim", Name: "resourceclaims", Singular: "resourceclaim",
-			Default: defaulter(defaultResourceClaim), Namespaced: true, Subresources: []Subresource{status()},
+			Default: defaulter(defaultResourceClaim), Namespaced: true, Subresources: []Subresource{{Name: "status", Verbs: readWrite, NoTable: true}},
 		})),
 		row[resourcev1.ResourceClaimTemplate, resourcev1.ResourceClaimTemplateList](in(Resource{
 			Kind: "ResourceClaimTemplate", Name: "resourceclaimtemplates", Singular: "resourceclaimtemplate",

@@ -167,7 +167,7 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(patched, obj, v != Ignore); err != nil {
 		unknown, ok := runtime.AsStrictDecodingError(err)
 		if !ok {
-			return nil, nil, invalidPatch(whole(body), err)
+			return nil, nil, invalidPatch(fmt.Sprintf("%+v", patch), err)
 		}
 		strict = append(strict, unknown.Errors()...)
 	}
@@ -175,20 +175,11 @@ func (t *Table) patchStrategic(obj runtime.Object, kind schema.GroupVersionKind,
 	if len(strict) == 0 {
 		return obj, nil, nil
 	}
-	warnings, err := settle(strict, whole(body), v)
+	warnings, err := settle(strict, fmt.Sprintf("%+v", patch), v)
 	if err != nil {
 		return nil, nil, err
 	}
 	return obj, warnings, nil
-}
-
-// whole shows a patch as Go has it, anew: what was applied is consumed by that.
-func whole(body []byte) string {
-	var patch map[string]any
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &patch); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%+v", patch)
 }
 
 // mergeStrategic keeps patches that the library chokes on, such as a

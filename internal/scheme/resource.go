@@ -65,6 +65,8 @@ type Subresource struct {
 	// Kind that the path reads and writes, when it is not the object's own.
 	Kind  schema.GroupVersionKind
 	Verbs []string
+	// NoTable tells that what the path answers is not shown as a table.
+	NoTable bool
 }
 
 // GroupVersionKind returns the row's kind in full.

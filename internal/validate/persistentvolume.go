@@ -18,10 +18,7 @@ var persistentVolumeRules = &rules{ // never changed
 
 func persistentVolume(e *problems, v *corev1.PersistentVolume) {
 	s := &v.Spec
-	if len(s.AccessModes) == 0 {
-		e.required(specPath.Child("accessModes"), "")
-	}
-	modes(e, s.AccessModes, specPath.Child("accessModes"))
+	modesOfVolume(e, s, specPath)
 	capacity := specPath.Child("capacity")
 	if len(s.Capacity) == 0 {
 		e.required(capacity, "")
@@ -45,7 +42,7 @@ func persistentVolume(e *problems, v *corev1.PersistentVolume) {
 			nodeSelector(e, a.Required, specPath.Child("nodeAffinity", "required"))
 		}
 	}
-	persistentSource(e, s)
+	persistentSource(e, s, specPath)
 	if h := s.HostPath; h != nil && path.Clean(h.Path) == "/" && s.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRecycle {
 		e.forbidden(specPath.Child("persistentVolumeReclaimPolicy"), "may not be 'recycle' for a hostPath mount of '/'")
 	}
@@ -65,6 +62,40 @@ func persistentVolume(e *problems, v *corev1.PersistentVolume) {
 	optionalOneOf(e, specPath, "volumeMode", s.VolumeMode, corev1.PersistentVolumeBlock, corev1.PersistentVolumeFilesystem)
 }
 
+// inlineVolume judges a volume that is told of where it is attached, and is no
+// object of its own: it belongs to a driver, and to no claim or class.
+func inlineVolume(e *problems, s *corev1.PersistentVolumeSpec, at *field.Path) {
+	modesOfVolume(e, s, at)
+	const inline = "may not be specified in the context of inline volumes"
+	for _, of := range []struct {
+		name string
+		set  bool
+		why  string
+	}{
+		{"claimRef", s.ClaimRef != nil, inline},
+		{"capacity", len(s.Capacity) > 0, inline},
+		{"persistentVolumeReclaimPolicy", s.PersistentVolumeReclaimPolicy != "" && s.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimRetain, "may only be Retain in the context of inline volumes"},
+		{"nodeAffinity", s.NodeAffinity != nil, inline},
+		{"storageClassName", s.StorageClassName != "", inline},
+		{"volumeMode", s.VolumeMode != nil && *s.VolumeMode != corev1.PersistentVolumeFilesystem, "may not specify volumeMode other than Filesystem in the context of inline volumes"},
+	} {
+		if of.set {
+			e.forbidden(at.Child(of.name), of.why)
+		}
+	}
+	if s.CSI == nil {
+		e.required(at.Child("csi"), "has to be specified in the context of inline volumes")
+	}
+	persistentSource(e, s, at)
+}
+
+func modesOfVolume(e *problems, s *corev1.PersistentVolumeSpec, at *field.Path) {
+	if len(s.AccessModes) == 0 {
+		e.required(at.Child("accessModes"), "")
+	}
+	modes(e, s.AccessModes, at.Child("accessModes"))
+}
+
 func optionalReclaim(e *problems, p corev1.PersistentVolumeReclaimPolicy) {
 	if p != "" {
 		oneOf(e, specPath, "persistentVolumeReclaimPolicy", p,
@@ -74,36 +105,36 @@ func optionalReclaim(e *problems, p corev1.PersistentVolumeReclaimPolicy) {
 
 // persistentSource judges where a volume is. Sources that pods have, too, are
 // judged by the same rules.
-func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
+func persistentSource(e *problems, s *corev1.PersistentVolumeSpec, at *field.Path) {
 	n := 0
 	first := func(name string, set bool) bool {
 		if !set {
 			return false
 		}
 		if n++; n > 1 && name != "flexVolume" {
-			e.forbidden(specPath.Child(name), "may not specify more than 1 volume type")
+			e.forbidden(at.Child(name), "may not specify more than 1 volume type")
 		}
 		return n == 1
 	}
 	if first("hostPath", s.HostPath != nil) {
-		hostPath(e, s.HostPath, specPath.Child("hostPath"))
+		hostPath(e, s.HostPath, at.Child("hostPath"))
 	}
 	if first("nfs", s.NFS != nil) {
-		nfs(e, s.NFS, specPath.Child("nfs"))
+		nfs(e, s.NFS, at.Child("nfs"))
 	}
 	if first("local", s.Local != nil) {
-		at := specPath.Child("local")
-		if e.given(at, "path", s.Local.Path) {
-			noBacksteps(e, s.Local.Path, at, "path")
+		local := at.Child("local")
+		if e.given(local, "path", s.Local.Path) {
+			noBacksteps(e, s.Local.Path, local, "path")
 		}
 		if s.NodeAffinity == nil {
-			e.required(specPath.Child("nodeAffinity"), "Local volume requires node affinity")
+			e.required(at.Child("nodeAffinity"), "Local volume requires node affinity")
 		}
 	}
 	if first("csi", s.CSI != nil) {
-		at := specPath.Child("csi")
-		csiDriverName(e, s.CSI.Driver, at, "driver")
-		e.given(at, "volumeHandle", s.CSI.VolumeHandle)
+		csi := at.Child("csi")
+		csiDriverName(e, s.CSI.Driver, csi, "driver")
+		e.given(csi, "volumeHandle", s.CSI.VolumeHandle)
 		for _, r := range []struct {
 			name string
 			ref  *corev1.SecretReference
@@ -114,20 +145,20 @@ func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
 			{"nodeExpandSecretRef", s.CSI.NodeExpandSecretRef},
 		} {
 			if r.ref != nil {
-				e.given(at.Child(r.name), "name", r.ref.Name)
-				e.given(at.Child(r.name), "namespace", r.ref.Namespace)
+				e.given(csi.Child(r.name), "name", r.ref.Name)
+				e.given(csi.Child(r.name), "namespace", r.ref.Namespace)
 			}
 		}
 	}
 	if first("iscsi", s.ISCSI != nil) {
-		e.given(specPath.Child("iscsi"), "targetPortal", s.ISCSI.TargetPortal)
-		e.given(specPath.Child("iscsi"), "iqn", s.ISCSI.IQN)
+		e.given(at.Child("iscsi"), "targetPortal", s.ISCSI.TargetPortal)
+		e.given(at.Child("iscsi"), "iqn", s.ISCSI.IQN)
 	}
 	if first("fc", s.FC != nil) && len(s.FC.TargetWWNs)+len(s.FC.WWIDs) == 0 {
-		e.required(specPath.Child("fc", "targetWWNs"), "must specify either targetWWNs or wwids, but not both")
+		e.required(at.Child("fc", "targetWWNs"), "must specify either targetWWNs or wwids, but not both")
 	}
 	if s.FlexVolume != nil {
-		e.given(specPath.Child("flexVolume"), "driver", s.FlexVolume.Driver)
+		e.given(at.Child("flexVolume"), "driver", s.FlexVolume.Driver)
 	}
 	for _, other := range []struct {
 		name string
@@ -143,7 +174,7 @@ func persistentSource(e *problems, s *corev1.PersistentVolumeSpec) {
 		first(other.name, other.set)
 	}
 	if n == 0 {
-		e.required(specPath, "must specify a volume type")
+		e.required(at, "must specify a volume type")
 	}
 }
 

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -291,6 +292,9 @@ func podEphemeralUpdate(e *problems, p, old *corev1.Pod) {
 // podResize judges a change of what a running pod has (KEP-1287).
 func podResize(e *problems, p, old *corev1.Pod) {
 	podWhole(e, p)
+	if class := cmp.Or(old.Status.QOSClass, PodQOS(old)); PodQOS(p) != class {
+		e.invalid(specPath, class, "Pod QOS Class may not change as a result of resizing")
+	}
 	s, was := &p.Spec, &old.Spec
 	if len(s.Containers) != len(was.Containers) || len(s.InitContainers) != len(was.InitContainers) {
 		e.forbidden(specPath, "only cpu and memory resources are mutable")

@@ -34,6 +34,8 @@ func volumeAttachment(e *problems, v *storagev1.VolumeAttachment) {
 			e.required(at.Child("persistentVolumeName"), "must specify non empty persistentVolumeName")
 		}
 		e.check(at, "persistentVolumeName", *s.PersistentVolumeName, dnsSubdomain)
+	case s.InlineVolumeSpec != nil:
+		inlineVolume(e, s.InlineVolumeSpec, at.Child("inlineVolumeSpec"))
 	}
 	e.check(specPath, "nodeName", v.Spec.NodeName, dnsSubdomain)
 

@@ -287,6 +287,7 @@ var natural = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
 	{regexp.MustCompile(`20(2[6-9]|[3-9]\d)-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)`), "NOW"},
 	{regexp.MustCompile(`"\d+(s|y\d*d?)"`), `"AGE"`},
+	{regexp.MustCompile(`\(\d+y\d*d? ago\)`), `(AGE ago)`},
 	{regexp.MustCompile(`selfType\d+`), "selfType"},
 	{regexp.MustCompile(`, current: \d+`), ", current: N"},
 	{regexp.MustCompile(`kube-api-access-[a-z0-9]{5}`), "kube-api-access-x"},

@@ -8,11 +8,23 @@ import (
 	apiregistrationv1 "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
+// What the server itself serves is there as soon as it is told of.
 func apiService() *Strategy {
-	return halves(
+	s := halves(
 		func(s *apiregistrationv1.APIService) *apiregistrationv1.APIServiceSpec { return &s.Spec },
 		func(s *apiregistrationv1.APIService) *apiregistrationv1.APIServiceStatus { return &s.Status },
 		false, keepMeta)
+	create := s.Create
+	s.Create = func(o runtime.Object) {
+		create(o)
+		if a := o.(*apiregistrationv1.APIService); a.Spec.Service == nil {
+			a.Status.Conditions = []apiregistrationv1.APIServiceCondition{{
+				Type: apiregistrationv1.Available, Status: apiregistrationv1.ConditionTrue, LastTransitionTime: a.CreationTimestamp,
+				Reason: "Local", Message: "Local APIServices are always available",
+			}}
+		}
+	}
+	return s
 }
 
 // A definition's status remembers every version that objects were stored in.

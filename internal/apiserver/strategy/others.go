@@ -117,8 +117,14 @@ func dropTopology(s *discoveryv1.EndpointSlice) {
 }
 
 // What a priority class is never changes.
+// The classes of the system's own pods last.
 func priorityClass() *Strategy {
-	return &Strategy{Create: firstGeneration}
+	return &Strategy{Create: firstGeneration, Lasting: func(name string) string {
+		if name == "system-node-critical" || name == "system-cluster-critical" {
+			return "this is a system priority class and cannot be deleted"
+		}
+		return ""
+	}}
 }
 
 // A signing request's spec never changes; who asked and when it was

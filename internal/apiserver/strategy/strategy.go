@@ -41,6 +41,9 @@ type Strategy struct {
 	OrphanDependents bool
 	// Orphaned is what is said then.
 	Orphaned string
+	// Lasting, if set, tells why no object of the name can be deleted by it;
+	// nothing if it can.
+	Lasting func(name string) (why string)
 	// TTL after which an object that is not written again is deleted; zero is never.
 	TTL func(obj runtime.Object) time.Duration
 

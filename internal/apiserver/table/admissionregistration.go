@@ -24,8 +24,8 @@ func paramRefOf(r *admissionregistrationv1.ParamRef) string {
 	switch {
 	case r == nil:
 		return unset
-	case r.Name == "":
-		return "*/*"
+	case r.Selector != nil:
+		return r.Selector.String()
 	case r.Namespace == "":
 		return "*/" + r.Name
 	}

@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +67,23 @@ func count(n *int32) int64 {
 		return 0
 	}
 	return int64(*n)
+}
+
+// classOf is the name of a class, and that it is the default if one of the
+// annotations says so.
+func classOf(c metav1.Object, annotations ...string) string {
+	for _, a := range annotations {
+		if c.GetAnnotations()[a] == "true" {
+			return c.GetName() + " (default)"
+		}
+	}
+	return c.GetName()
+}
+
+// distinct is each of the texts once, in order.
+func distinct(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
 }
 
 // accessModes abbreviates the ways a volume may be mounted, each once.

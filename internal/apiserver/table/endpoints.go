@@ -25,6 +25,10 @@ var endpoints = show(
 				}
 			}
 		}
-		return []any{e.Name, or(firstOf(all), none), since(now, e.CreationTimestamp)}
+		shown := firstOf(all)
+		if len(e.Subsets) == 0 {
+			shown = none
+		}
+		return []any{e.Name, shown, since(now, e.CreationTimestamp)}
 	},
 )

@@ -2,7 +2,6 @@ package table
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -20,15 +19,13 @@ var endpointSlice = show(
 			switch {
 			case p.Port != nil:
 				ports[i] = strconv.Itoa(int(*p.Port))
-			case p.Name != nil && *p.Name != "":
+			case p.Name != nil:
 				ports[i] = *p.Name
-			default:
-				ports[i] = "*"
 			}
 		}
 		var all []string
 		for i := range s.Endpoints {
-			all = append(all, strings.Join(s.Endpoints[i].Addresses, ","))
+			all = append(all, s.Endpoints[i].Addresses...)
 		}
 		return []any{s.Name, string(s.AddressType), or(firstOf(ports), unset), or(firstOf(all), unset), since(now, s.CreationTimestamp)}
 	},

@@ -1,12 +1,14 @@
 package table
 
 import (
+	"cmp"
 	"time"
 
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
-var flowSchema = show(
+var flowSchema = byPrecedence(show(
 	columns(name,
 		text("PriorityLevel", "The priority level of the requests that match."),
 		text("MatchingPrecedence", "The lowest of those that match decides."),
@@ -25,7 +27,19 @@ var flowSchema = show(
 		}
 		return []any{s.Name, s.Spec.PriorityLevelConfiguration.Name, int64(s.Spec.MatchingPrecedence), method, since(now, s.CreationTimestamp), missing}
 	},
-)
+))
+
+// byPrecedence shows flow schemas in the order in which requests meet them.
+func byPrecedence(k kind) kind {
+	precedence := func(obj runtime.Object) int32 {
+		if s, ok := obj.(*flowcontrolv1.FlowSchema); ok {
+			return s.Spec.MatchingPrecedence
+		}
+		return 0
+	}
+	k.order = func(a, b runtime.Object) int { return cmp.Compare(precedence(a), precedence(b)) }
+	return k
+}
 
 var priorityLevelConfiguration = show(
 	columns(name,

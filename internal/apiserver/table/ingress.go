@@ -29,7 +29,7 @@ var ingress = show(
 				at = append(at, s)
 			}
 		}
-		return []any{in.Name, class, ingressHosts(in), strings.Join(at, ","), ports, since(now, in.CreationTimestamp)}
+		return []any{in.Name, class, ingressHosts(in), strings.Join(distinct(at), ","), ports, since(now, in.CreationTimestamp)}
 	},
 )
 

@@ -20,6 +20,6 @@ var ingressClass = show(
 			}
 			parameters += "/" + p.Name
 		}
-		return []any{c.Name, c.Spec.Controller, parameters, since(now, c.CreationTimestamp)}
+		return []any{classOf(c, networkingv1.AnnotationIsDefaultIngressClass), c.Spec.Controller, parameters, since(now, c.CreationTimestamp)}
 	},
 )

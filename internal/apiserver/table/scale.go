@@ -7,7 +7,7 @@ import (
 )
 
 var scale = show(
-	columns(name,
+	columns(text("Name", "Name of the object that has the pods."),
 		integer("Desired", "How many pods there are to be."),
 		integer("Available", "How many pods there are."),
 		age),

@@ -40,7 +40,7 @@ func externalIP(s *corev1.Service) string {
 				ips = append(ips, a)
 			}
 		}
-		return or(strings.Join(append(ips, s.Spec.ExternalIPs...), ","), "<pending>")
+		return or(strings.Join(append(distinct(ips), s.Spec.ExternalIPs...), ","), "<pending>")
 	}
 	return list(s.Spec.ExternalIPs)
 }

@@ -15,11 +15,7 @@ var storageClass = show(
 		text("AllowVolumeExpansion", "Whether volumes can grow."),
 		age),
 	func(now time.Time, c *storagev1.StorageClass) []any {
-		shown := c.Name
-		if c.Annotations["storageclass.kubernetes.io/is-default-class"] == "true" ||
-			c.Annotations["storageclass.beta.kubernetes.io/is-default-class"] == "true" {
-			shown += " (default)"
-		}
+		shown := classOf(c, "storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class")
 		policy, mode, grow := corev1.PersistentVolumeReclaimDelete, storagev1.VolumeBindingImmediate, false
 		if c.ReclaimPolicy != nil {
 			policy = *c.ReclaimPolicy

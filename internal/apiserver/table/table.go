@@ -7,6 +7,7 @@ package table
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -29,6 +30,8 @@ type kind struct {
 	columns []metav1.TableColumnDefinition
 	// row is not ok if the object is of another type.
 	row func(now time.Time, obj runtime.Object) (r metav1.TableRow, ok bool)
+	// order, if set, is how the rows of a page follow each other.
+	order func(a, b runtime.Object) int
 }
 
 // New returns a Converter that counts ages by the clock.
@@ -47,6 +50,9 @@ func (c *Converter) Table(row *scheme.Resource, objs []runtime.Object, o metav1.
 	t.SetGroupVersionKind(metav1.SchemeGroupVersion.WithKind("Table"))
 	if headers && !o.NoHeaders {
 		t.ColumnDefinitions = k.columns
+	}
+	if k.order != nil {
+		objs = slices.SortedStableFunc(slices.Values(objs), k.order)
 	}
 	now := c.clock.Now()
 	for _, obj := range objs {

@@ -117,6 +117,30 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// Flow schemas come in the order in which requests meet them, by name where it
+// is the same.
+func TestOrder(t *testing.T) {
+	table, c := scheme.New(), New(testclock.NewFakePassiveClock(now))
+	var r *scheme.Resource
+	var objs []runtime.Object
+	for name, precedence := range []int{500, 1, 500, 10000, 2} {
+		var obj runtime.Object
+		r, obj = decode(t, table, fmt.Sprintf("apiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: FlowSchema\nmetadata: {name: s%d}\nspec: {matchingPrecedence: %d}", name, precedence))
+		objs = append(objs, obj)
+	}
+	got, err := c.Table(r, objs, metav1.TableOptions{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, row := range got.Rows {
+		names = append(names, row.Cells[0].(string))
+	}
+	if g := strings.Join(names, " "); g != "s1 s4 s0 s2 s3" {
+		t.Error(g)
+	}
+}
+
 // Every stored kind, empty and with every field set, has a cell for each of
 // its columns.
 func TestEveryKind(t *testing.T) {
