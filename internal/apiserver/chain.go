@@ -115,7 +115,7 @@ func (q *request) serve() error {
 	}
 	row := q.Table.ByPath(q.group, q.version, q.plural)
 	if row == nil {
-		if q.group != "" && !q.servesGroup(q.group) {
+		if q.group != "" && !q.serves(q.group, "") {
 			return q.nothing()
 		}
 		return notServed()

@@ -49,8 +49,15 @@ func (q *request) path(path string) error {
 	case "":
 		return q.index()
 	case "api", "apis":
-		if name == "apis" && rest != "" && !q.servesGroup(rest) {
-			return q.nothing()
+		group, version := "", rest
+		if name == "apis" {
+			group, version = segment(rest)
+			if rest != "" && !q.serves(group, "") {
+				return q.nothing()
+			}
+		}
+		if version = strings.TrimSuffix(version, "/"); version != "" && !q.serves(group, version) {
+			return notServed()
 		}
 		if q.r.Method != http.MethodGet && (name == "api" || strings.Contains(rest, "/")) {
 			return q.notAllowed()
@@ -69,7 +76,7 @@ func (q *request) path(path string) error {
 
 // read is the request as a read: some paths answer whatever method they are asked with.
 func (q *request) read() *http.Request {
-	if reads(q.r.Method) {
+	if q.r.Method == http.MethodGet || q.r.Method == http.MethodHead {
 		return q.r
 	}
 	r := *q.r
@@ -77,10 +84,11 @@ func (q *request) read() *http.Request {
 	return &r
 }
 
-// servesGroup tells whether there is the group that what is below /apis begins with.
-func (q *request) servesGroup(below string) bool {
-	group, _ := segment(below)
-	return slices.ContainsFunc(q.Table.Groups(), func(g scheme.Group) bool { return g.Name == group })
+// serves tells whether there is a group, and, if it is stated, a version of it.
+func (q *request) serves(group, version string) bool {
+	return slices.ContainsFunc(q.Table.Groups(), func(g scheme.Group) bool {
+		return g.Name == group && (version == "" || slices.Contains(g.Versions, version))
+	})
 }
 
 // mounted returns the handler of a path: of the path itself, or the longest prefix.

@@ -52,6 +52,9 @@ func (q *request) review(obj runtime.Object) error {
 	case *authorizationv1.LocalSubjectAccessReview:
 		q.judge(subject(&o.Spec), o.Spec.ResourceAttributes, nil, &o.Status)
 	case *authorizationv1.SelfSubjectRulesReview:
+		if o.Spec.Namespace == "" {
+			return apierrors.NewBadRequest("no namespace on request")
+		}
 		o.Status = authorizationv1.SubjectRulesReviewStatus{
 			ResourceRules: []authorizationv1.ResourceRule{}, NonResourceRules: []authorizationv1.NonResourceRule{},
 			Incomplete: true, EvaluationError: "the authorizer does not list rules",

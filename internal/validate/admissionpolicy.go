@@ -162,7 +162,6 @@ func mutatingPolicy(e *problems, p, old *admissionregistrationv1.MutatingAdmissi
 		matchConditions(newPolicyExpressions(e, s.ParamKind, false), s.MatchConditions, at.Child("matchConditions"))
 	}
 	whenFailing(e, s.FailurePolicy, at)
-	givenOneOf(e, at, "reinvocationPolicy", s.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
 	x := newPolicyExpressions(e, s.ParamKind, true)
 	variables(x, s.Variables, at.Child("variables"))
 	if len(s.Mutations) == 0 {
@@ -171,6 +170,7 @@ func mutatingPolicy(e *problems, p, old *admissionregistrationv1.MutatingAdmissi
 	for i := range s.Mutations {
 		mutation(x, &s.Mutations[i], at.Child("mutations").Index(i))
 	}
+	givenOneOf(e, at, "reinvocationPolicy", s.ReinvocationPolicy, admissionregistrationv1.IfNeededReinvocationPolicy, admissionregistrationv1.NeverReinvocationPolicy)
 }
 
 func mutation(x *policyExpressions, m *admissionregistrationv1.Mutation, at *field.Path) {

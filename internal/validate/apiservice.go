@@ -21,8 +21,11 @@ var apiServiceRules = &rules{ // never changed
 }
 
 func apiService(e *problems, s *apiregistrationv1.APIService) {
-	if want := s.Spec.Version + "." + s.Spec.Group; s.Name != want && s.Name != "" && len(segmentTexts(s.Name)) == 0 {
-		e.invalid(metadata.Child("name"), s.Name, fmt.Sprintf("must be `spec.version+\".\"+spec.group`: %q", want))
+	want := s.Spec.Version + "." + s.Spec.Group
+	for _, f := range [...]struct{ field, name string }{{"generateName", s.GenerateName}, {"name", s.Name}} {
+		if f.name != want && f.name != "" && len(segmentTexts(f.name)) == 0 {
+			e.invalid(metadata.Child(f.field), f.name, fmt.Sprintf("must be `spec.version+\".\"+spec.group`: %q", want))
+		}
 	}
 	at := field.NewPath("spec")
 	if s.Spec.Group == "" && s.Spec.Version != "v1" {

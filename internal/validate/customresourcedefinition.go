@@ -89,6 +89,7 @@ func definition(e *problems, c, old *apiextensionsv1.CustomResourceDefinition) {
 	definedVersions(e, c, old, at)
 	definedNames(e, &s.Names, at.Child("names"))
 	conversion(e, s.Conversion, at.Child("conversion"))
+	storedVersions(e, c)
 }
 
 func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefinition, at *field.Path) {
@@ -104,13 +105,12 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 		}
 	}
 	versions := c.Spec.Versions
-	stored, unique, names := "", true, map[string]bool{}
+	unique, names := true, map[string]bool{}
 	storing, alike := 0, alikeVersions(versions)
 	for i := range versions {
 		v := &versions[i]
 		if v.Storage {
 			storing++
-			stored = v.Name
 		}
 		unique = unique && !names[v.Name]
 		names[v.Name] = true
@@ -127,19 +127,30 @@ func definedVersions(e *problems, c, old *apiextensionsv1.CustomResourceDefiniti
 	if storing != 1 {
 		e.invalid(at.Child("versions"), versions, "must have exactly one version marked as storage version")
 	}
-	status := field.NewPath("status", "storedVersions")
+}
+
+// storedVersions judges which versions there may be objects of.
+func storedVersions(e *problems, c *apiextensionsv1.CustomResourceDefinition) {
+	at := field.NewPath("status", "storedVersions")
 	if len(c.Status.StoredVersions) == 0 {
-		e.invalid(status, c.Status.StoredVersions, "must have at least one stored version")
+		e.invalid(at, c.Status.StoredVersions, "must have at least one stored version")
 		return
 	}
-	has := map[string]bool{}
-	for i, v := range c.Status.StoredVersions {
-		if has[v] = true; !names[v] {
-			e.invalid(status.Index(i), v, "missing from spec.versions; "+v+" was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in "+v+" and removes "+v+" from status.storedVersions")
+	stored, storing, names := "", 0, map[string]bool{}
+	for _, v := range c.Spec.Versions {
+		names[v.Name] = true
+		if v.Storage {
+			storing++
+			stored = v.Name
 		}
 	}
-	if stored != "" && (!has[stored] || storing > 1) {
-		e.invalid(status, c.Status.StoredVersions, "must have the storage version "+stored)
+	for i, v := range c.Status.StoredVersions {
+		if !names[v] {
+			e.invalid(at.Index(i), v, "missing from spec.versions; "+v+" was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in "+v+" and removes "+v+" from status.storedVersions")
+		}
+	}
+	if stored != "" && (!slices.Contains(c.Status.StoredVersions, stored) || storing > 1) {
+		e.invalid(at, c.Status.StoredVersions, "must have the storage version "+stored)
 	}
 }
 

@@ -74,6 +74,7 @@ func New() map[schema.GroupResource]*Strategy {
 		{"coordination.k8s.io", map[string]*Strategy{"leases": lease()}},
 		{"discovery.k8s.io", map[string]*Strategy{"endpointslices": endpointSlice()}},
 		{"scheduling.k8s.io", map[string]*Strategy{"priorityclasses": priorityClass()}},
+		{"node.k8s.io", map[string]*Strategy{"runtimeclasses": {CreateOnUpdate: true}}},
 		{"admissionregistration.k8s.io", admissionRegistration()},
 		{"apiextensions.k8s.io", map[string]*Strategy{"customresourcedefinitions": customResourceDefinition()}},
 		{"apiregistration.k8s.io", map[string]*Strategy{"apiservices": apiService()}},
