@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"clipper/internal/auth"
+	"clipper/internal/validate"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -22,11 +23,19 @@ type Rules interface {
 
 // review answers a question: a create of a kind that is never stored.
 func (q *request) review(obj runtime.Object) error {
-	obj.(metav1.Object).SetCreationTimestamp(q.now())
+	m := obj.(metav1.Object)
+	if ns := m.GetNamespace(); ns != "" && ns != q.namespace && q.kind.row.Namespaced {
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	m.SetNamespace(q.namespace)
+	if errs := validate.AccessReview(obj); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: q.kind.row.Group}, "", errs)
+	}
 	switch o := obj.(type) {
 	case *corev1.Binding: // the older spelling of pods/NAME/binding
 		return q.bindOlder(o)
 	case *authenticationv1.SelfSubjectReview:
+		o.ObjectMeta = metav1.ObjectMeta{CreationTimestamp: q.now()}
 		o.Status.UserInfo = userInfo(q.user)
 	case *authenticationv1.TokenReview:
 		if err := q.reviewToken(o); err != nil {
@@ -37,17 +46,19 @@ func (q *request) review(obj runtime.Object) error {
 	case *authorizationv1.SubjectAccessReview:
 		q.judge(subject(&o.Spec), o.Spec.ResourceAttributes, o.Spec.NonResourceAttributes, &o.Status)
 	case *authorizationv1.LocalSubjectAccessReview:
-		if a := o.Spec.ResourceAttributes; a == nil || a.Namespace != q.namespace {
-			return apierrors.NewBadRequest("spec.resourceAttributes.namespace must match the namespace: " + q.namespace)
-		}
 		q.judge(subject(&o.Spec), o.Spec.ResourceAttributes, nil, &o.Status)
 	case *authorizationv1.SelfSubjectRulesReview:
+		namespace := o.Spec.Namespace
+		if namespace == "" {
+			return apierrors.NewBadRequest("no namespace on request")
+		}
+		o.ObjectMeta, o.Spec = metav1.ObjectMeta{}, authorizationv1.SelfSubjectRulesReviewSpec{}
 		o.Status = authorizationv1.SubjectRulesReviewStatus{
 			ResourceRules: []authorizationv1.ResourceRule{}, NonResourceRules: []authorizationv1.NonResourceRule{},
 			Incomplete: true, EvaluationError: "the authorizer does not list rules",
 		}
 		if r, ok := q.Authorizer.(Rules); ok {
-			o.Status = r.RulesFor(q.user, o.Spec.Namespace)
+			o.Status = r.RulesFor(q.user, namespace)
 		}
 	default:
 		return q.notAllowed()
