@@ -40,6 +40,7 @@ func (q *request) review(obj runtime.Object) error {
 	case *corev1.Binding: // the older spelling of pods/NAME/binding
 		return q.bindOlder(o)
 	case *authenticationv1.SelfSubjectReview:
+		o.ObjectMeta = metav1.ObjectMeta{CreationTimestamp: q.now()}
 		o.Status.UserInfo = userInfo(q.user)
 	case *authenticationv1.TokenReview:
 		if err := q.reviewToken(o); err != nil {
@@ -52,15 +53,17 @@ func (q *request) review(obj runtime.Object) error {
 	case *authorizationv1.LocalSubjectAccessReview:
 		q.judge(subject(&o.Spec), o.Spec.ResourceAttributes, nil, &o.Status)
 	case *authorizationv1.SelfSubjectRulesReview:
-		if o.Spec.Namespace == "" {
+		namespace := o.Spec.Namespace
+		if namespace == "" {
 			return apierrors.NewBadRequest("no namespace on request")
 		}
+		o.ObjectMeta, o.Spec = metav1.ObjectMeta{}, authorizationv1.SelfSubjectRulesReviewSpec{}
 		o.Status = authorizationv1.SubjectRulesReviewStatus{
 			ResourceRules: []authorizationv1.ResourceRule{}, NonResourceRules: []authorizationv1.NonResourceRule{},
 			Incomplete: true, EvaluationError: "the authorizer does not list rules",
 		}
 		if r, ok := q.Authorizer.(Rules); ok {
-			o.Status = r.RulesFor(q.user, o.Spec.Namespace)
+			o.Status = r.RulesFor(q.user, namespace)
 		}
 	default:
 		return q.notAllowed()
