@@ -370,6 +370,9 @@ func specWarnings(s *corev1.PodSpec, at *field.Path) []string {
 			warn(at.Child("topologySpreadConstraints").Index(i).Child("labelSelector"), "a null labelSelector results in matching no pod")
 		}
 	}
+	for i := range s.Volumes {
+		out = append(out, overlaps(&s.Volumes[i])...)
+	}
 	if c := s.DNSConfig; c != nil {
 		for i, ip := range c.Nameservers {
 			at := at.Child("dnsConfig", "nameservers").Index(i)
