@@ -81,7 +81,7 @@ func testNode(t *testing.T, w *world) {
 	}{
 		// Reading.
 		{"GET", "/api/v1/nodes/n1", "", 200, ""},
-		{"GET", "/api/v1/nodes/n2", "", 403, `node "n1" can only touch its own Node object`},
+		{"GET", "/api/v1/nodes/n2", "", 403, "node 'n1' cannot read 'n2', only its own Node object"},
 		{"GET", "/api/v1/nodes", "", 403, ""},
 		{"GET", "/api/v1/pods", "", 403, ""},
 		{"GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", "", 200, ""},
