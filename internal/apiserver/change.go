@@ -127,13 +127,17 @@ func (q *request) named(obj runtime.Object) error {
 	} else if m.GetName() != q.name {
 		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", m.GetName(), q.name))
 	}
-	if !q.kind.row.Namespaced {
+	return place(q.kind.row, m, q.namespace)
+}
+
+// place gives an object the namespace of its path, and refuses one of another.
+func place(row *scheme.Resource, m metav1.Object, namespace string) error {
+	switch {
+	case !row.Namespaced:
 		m.SetNamespace("")
-		return nil
-	}
-	if m.GetNamespace() == "" {
-		m.SetNamespace(q.namespace)
-	} else if m.GetNamespace() != q.namespace {
+	case m.GetNamespace() == "":
+		m.SetNamespace(namespace)
+	case m.GetNamespace() != namespace:
 		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 	}
 	return nil

@@ -25,13 +25,8 @@ type Rules interface {
 func (q *request) review(obj runtime.Object) error {
 	m := obj.(metav1.Object)
 	m.SetCreationTimestamp(q.now())
-	switch {
-	case !q.kind.row.Namespaced:
-		m.SetNamespace("")
-	case m.GetNamespace() == "":
-		m.SetNamespace(q.namespace)
-	case m.GetNamespace() != q.namespace:
-		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	if err := place(q.kind.row, m, q.namespace); err != nil {
+		return err
 	}
 	if errs := validate.AccessReview(obj); len(errs) > 0 {
 		return apierrors.NewInvalid(schema.GroupKind{Group: q.kind.row.Group}, "", errs)

@@ -211,14 +211,8 @@ func (w *write) create(obj runtime.Object) (*cache.Entry, error) {
 
 // begin gives a new object what only the server may.
 func (w *write) begin(m metav1.Object) error {
-	if w.kind.row.Namespaced {
-		if m.GetNamespace() == "" {
-			m.SetNamespace(w.namespace)
-		} else if m.GetNamespace() != w.namespace {
-			return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
-		}
-	} else if m.GetNamespace() != "" {
-		m.SetNamespace("")
+	if err := place(w.kind.row, m, w.namespace); err != nil {
+		return err
 	}
 	if v := m.GetResourceVersion(); v != "" && v != "0" && !w.dryRun {
 		return errors.New("resourceVersion should not be set on objects to be created")
